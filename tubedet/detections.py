@@ -1,0 +1,33 @@
+"""What the detector says about a frame: frozen, plain Python, in source pixels."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One box with its action.
+
+    `box_xyxy` is in source pixels after rotation (x right, y down, half-open), inside the frame.
+    `class_index` is the position of `label` in the detector's class names. `score` is
+    overlap × class probability, in [0, 1]. `tube` is None until boxes are linked over time.
+    """
+
+    label: str
+    class_index: int
+    score: float
+    box_xyxy: tuple[float, float, float, float]
+    tube: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDetections:
+    """The detections of one frame, highest score first; empty when nothing was found.
+
+    `frame` counts decoded frames from 0; `pts` and `time_s` are the source's own, None where the
+    source has no timestamp.
+    """
+
+    frame: int
+    pts: int | None
+    time_s: float | None
+    detections: tuple[Detection, ...]
