@@ -1,0 +1,127 @@
+"""The whole detector: sizes, cost and gradient of every preset."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.golden import reference_json
+from tubedet.labels import UCF101_24
+from tubedet.models.motion_input import ResizedFlow, encode_motion, flow_input_size
+from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
+from tubedet.models.yolov2.anchors import VOC_2016
+
+FLOW_PRESETS = [preset for preset in PRESETS if preset != "brox"]
+
+
+def config(preset: str, **settings: Any) -> DetectorConfig:
+    return DetectorConfig(preset=preset, class_names=UCF101_24, anchors_wh=VOC_2016, **settings)
+
+
+def narrow(preset: str) -> nn.Module:
+    """A detector small enough for a test, its weights drawn from a fixed seed."""
+    torch.manual_seed(0)
+    return build_detector(config(preset, input_size=64, width=1 / 16)).eval()
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters"),
+    [("flownet2-sd", 179_687_651), ("flownet2-css", 250_881_927), ("flownet2", 296_834_819)],
+)
+def test_parameter_count_equals_the_reference(preset: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = build_detector(config(preset))
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("preset", "row"),
+    [
+        ("flownet2-sd", "two_stream + FlowNet2SD"),
+        ("flownet2-css", "two_stream + FlowNet2CSS"),
+        ("flownet2", "two_stream + FlowNet2"),
+    ],
+)
+def test_cost_at_320_is_within_a_percent_of_the_reference(preset: str, row: str) -> None:
+    with torch.device("meta"):
+        network = build_detector(config(preset)).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, 2, 320, 320))
+    expected = reference_json("flops.json")[row]["total"]
+    assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_prediction_map_has_one_vector_of_anchors_a_cell(preset: str) -> None:
+    raw = narrow(preset)(torch.rand(2, 3, 2, 64, 64) * 255)
+    assert raw.shape == (2, 5 * (5 + 24), 2, 2)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_gradient_reaches_the_first_layer_and_is_finite_on_identical_frames(preset: str) -> None:
+    network = narrow(preset).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    frame = torch.rand(1, 3, 1, 64, 64) * 255
+    network(frame.expand(-1, -1, 2, -1, -1)).square().sum().backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients.values()), preset
+    first = next(
+        name
+        for name in gradients
+        if name.startswith("motion_stream." if preset == "brox" else "flow.")
+    )
+    moved = torch.rand(1, 3, 2, 64, 64) * 255
+    network.zero_grad()
+    network(moved).square().sum().backward()
+    gradient = network.get_parameter(first).grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+def test_motion_input_is_the_encoding_of_the_brox_images() -> None:
+    flow = torch.tensor([3.0, -4.0]).view(1, 2, 1, 1)
+    expected = torch.tensor([16 * 3 + 128, 16 * -4 + 128, 16 * 5 + 128]) / 255
+    torch.testing.assert_close(encode_motion(flow).flatten(), expected)
+
+
+@pytest.mark.parametrize(
+    ("input_size", "expected"), [(320, 192), (256, 128), (224, 128), (416, 192), (64, 64)]
+)
+def test_flow_of_light_is_estimated_near_half_the_input(input_size: int, expected: int) -> None:
+    assert flow_input_size(input_size) == expected
+
+
+def test_resized_flow_is_in_pixels_of_the_clip_it_was_given() -> None:
+    class OnePixelRight(nn.Module):
+        def forward(self, clip: Tensor) -> Tensor:
+            assert clip.shape[-2:] == (64, 64)
+            return torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(len(clip), 2, 64, 64)
+
+    flow = ResizedFlow(OnePixelRight(), 64)(torch.zeros(1, 3, 2, 128, 256))
+    assert flow.shape == (1, 2, 128, 256)
+    torch.testing.assert_close(flow[0, :, 5, 5], torch.tensor([4.0, 0.0]))
+
+
+def test_light_has_about_ten_million_parameters() -> None:
+    with torch.device("meta"):
+        network = build_detector(config("light"))
+    assert 9e6 < sum(p.numel() for p in network.parameters()) < 11e6
+
+
+def test_config_survives_json() -> None:
+    before = config("light", input_size=256, flow_size=192)
+    assert DetectorConfig.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"preset": "yolo9000"}, {"input_size": 100}, {"class_names": ()}, {"anchors_wh": ()}],
+)
+def test_impossible_config_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"preset|multiple|class"):
+        DetectorConfig.from_dict({**config("flownet2-sd").to_dict(), **settings})

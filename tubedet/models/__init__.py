@@ -1,0 +1,1 @@
+"""The network, in pure torch: no file, no video, no printing."""

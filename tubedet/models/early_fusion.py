@@ -1,0 +1,51 @@
+"""Early fusion: the last activations of both streams side by side, one 1×1 convolution on top.
+
+Source: El-Nouby and Taylor §III-A and Figure 1 (c): "applying a 1x1 kernel on the fused
+activations".
+"""
+
+import torch
+from torch import Tensor, cat, nn
+
+
+class EarlyFusion(nn.Module):
+    """Concatenate two feature maps channel-wise and regress the prediction map from them.
+
+    Args:
+        stream_channels: channels of the RGB and of the motion stream.
+        num_anchors: A, boxes predicted in each cell.
+        num_classes: C, without a background class.
+        dropout: probability of dropping an activation before the convolution, in training only.
+        stream_dropout: probability that a sample is left with one of its streams, in training
+            only. Jointly trained streams else lean on the one that memorises faster.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream_channels: tuple[int, int],
+        num_anchors: int,
+        num_classes: int,
+        dropout: float = 0.0,
+        stream_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stream_dropout = stream_dropout
+        self.dropout = nn.Dropout(dropout)
+        self.conv = nn.Conv2d(sum(stream_channels), num_anchors * (5 + num_classes), 1)
+
+    def forward(self, rgb_features: Tensor, motion_features: Tensor) -> Tensor:
+        """Two maps (B, F, H, W) → raw predictions (B, A*(5+C), H, W), anchor-major."""
+        if self.training and self.stream_dropout:
+            keep_rgb, keep_motion = self._draw_streams(rgb_features)
+            rgb_features, motion_features = rgb_features * keep_rgb, motion_features * keep_motion
+        raw: Tensor = self.conv(self.dropout(cat([rgb_features, motion_features], dim=1)))
+        return raw
+
+    def _draw_streams(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors (B, 1, 1, 1) for both streams: (1, 1), or (2, 0) or (0, 2) for a lone stream."""
+        draw = torch.rand(len(like), 1, 1, 1, device=like.device)
+        lone_rgb = draw < self.stream_dropout / 2
+        lone_motion = draw > 1 - self.stream_dropout / 2
+        keep_rgb = 1 + lone_rgb.to(like) - lone_motion.to(like)
+        return keep_rgb, 2 - keep_rgb

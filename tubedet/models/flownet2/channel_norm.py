@@ -1,0 +1,16 @@
+"""Length of the vector that the channels form at each pixel."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelNorm(nn.Module):
+    """Euclidean norm over channels, with gradient 0 where the vector is 0.
+
+    The gradient of a written-out square root is NaN there, and two identical frames get there.
+    """
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, 1, H, W)."""
+        norm: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        return norm

@@ -1,0 +1,53 @@
+"""Optical flow as the motion stream's input, and the flow network at a size of its own."""
+
+import torch.nn.functional as F
+from torch import Tensor, cat, nn
+
+from tubedet.models.flownet2.channel_norm import ChannelNorm
+
+# The Brox images that the paper compares with store clip(16 * flow + 128) in 8 bits
+# (gurkirt/optical-flow): the same scale makes learned and stored flow interchangeable.
+FLOW_SCALE = 16.0
+FLOW_OFFSET = 128.0
+
+
+def encode_motion(flow_uv: Tensor) -> Tensor:
+    """Flow (B, 2, H, W) in px a frame → (16·[u, v, |flow|] + 128) / 255 as (B, 3, H, W).
+
+    Neither rounded nor clipped: a clip would stop the gradient of every fast pixel.
+    """
+    motion = cat([flow_uv, ChannelNorm()(flow_uv)], dim=1)
+    return (FLOW_SCALE * motion + FLOW_OFFSET) / 255.0
+
+
+def flow_input_size(input_size: int) -> int:
+    """Side of the square that `light` estimates flow on: the multiple of 64 nearest half the input.
+
+    Halfway cases go up (320 → 192): FlowNet needs multiples of 64.
+    """
+    return max(64, (input_size + 64) // 128 * 64)
+
+
+class ResizedFlow(nn.Module):
+    """A flow network that works on a resized pair and answers in the pixels of the given one.
+
+    Args:
+        network: (B, 3, 2, h, w) → flow (B, 2, h, w) in its own pixels.
+        size: h = w, a multiple of 64.
+    """
+
+    def __init__(self, network: nn.Module, size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) in px of that clip."""
+        batch, channels, frames, height, width = clip.shape
+        flat = clip.reshape(batch, channels * frames, height, width)
+        small = F.interpolate(
+            flat, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
+        )
+        flow = self.network(small.reshape(batch, channels, frames, self.size, self.size))
+        flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
+        return flow * flow.new_tensor([width / self.size, height / self.size]).view(1, 2, 1, 1)

@@ -1,0 +1,136 @@
+"""The networks that have names, built by one function from a configuration.
+
+| preset | flow | streams | where |
+|---|---|---|---|
+| `flownet2` | FlowNet2 | Darknet-19 | paper §IV, the accurate one |
+| `flownet2-css` | FlowNet2-CSS | Darknet-19 | paper §IV |
+| `flownet2-sd` | FlowNet2-SD | Darknet-19 | paper §IV, the real-time one |
+| `brox` | stored flow images | Darknet-19 | paper §IV, the comparison |
+| `light` | FlowNet2-SD at a quarter width | EfficientNet-Lite0 | ours, for two CPU cores |
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from torch import nn
+
+from tubedet.models.early_fusion import EarlyFusion
+from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
+from tubedet.models.motion_input import ResizedFlow, flow_input_size
+from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.models.yolov2.darknet19 import Darknet19Stream
+from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
+
+Preset = Literal["flownet2", "flownet2-css", "flownet2-sd", "brox", "light"]
+PRESETS: tuple[str, ...] = get_args(Preset)
+OUTPUT_STRIDE = 32
+LIGHT_FLOW_WIDTH = 0.25
+# FlowNet regresses px / 20; inside FlowNet2 the reference multiplies its SD branch back so.
+LIGHT_SD_SCALE = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """All that is needed to build a network; stored in every checkpoint's header.
+
+    Attributes:
+        preset: one of `PRESETS`.
+        class_names: C names, in the order of the class scores.
+        anchors_wh: A prior widths and heights in grid cells of 32 px.
+        input_size: side S of the square input in px, a multiple of 32 (of 64 where the flow
+            network sees the input itself).
+        darknet_layout: `direct` (2016) or `conv64` (today's yolov2-voc.cfg).
+        passthrough: `space_to_depth` (yolo2-pytorch) or `darknet`.
+        sd_scale: what FlowNet2-SD's output is multiplied by (reference: 20).
+        align_corners: of FlowNet2's bilinear upsampling (True before PyTorch 0.4).
+        flow_size: side of the square `light` estimates flow on; None: nearest half the input.
+        width: multiplies hidden channels of the Darknet presets; 1 is the paper's network.
+        dropout: on the fused activations, in training only.
+        stream_dropout: chance that a training sample is left with one stream.
+    """
+
+    preset: str
+    class_names: tuple[str, ...]
+    anchors_wh: tuple[tuple[float, float], ...]
+    input_size: int = 320
+    darknet_layout: Literal["direct", "conv64"] = "direct"
+    passthrough: Literal["space_to_depth", "darknet"] = "space_to_depth"
+    sd_scale: float = 20.0
+    align_corners: bool = False
+    flow_size: int | None = None
+    width: float = 1.0
+    dropout: float = 0.0
+    stream_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"unknown preset '{self.preset}': one of {', '.join(PRESETS)}")
+        multiple = 64 if self.preset.startswith("flownet2") else OUTPUT_STRIDE
+        if self.input_size <= 0 or self.input_size % multiple:
+            raise ValueError(
+                f"input size {self.input_size}: a multiple of {multiple} is needed by "
+                f"'{self.preset}'"
+            )
+        if not self.class_names or not self.anchors_wh:
+            raise ValueError("a detector needs at least one class and one anchor")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DetectorConfig":
+        """The inverse of `to_dict`; ValueError for an unknown or a missing key."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown settings: {', '.join(unknown)}")
+        try:
+            return cls(
+                **{
+                    **values,
+                    "class_names": tuple(str(name) for name in values["class_names"]),
+                    "anchors_wh": tuple((float(w), float(h)) for w, h in values["anchors_wh"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"incomplete settings: {error}") from error
+
+
+def build_detector(config: DetectorConfig) -> TwoStreamDetector:
+    """The network of a configuration, randomly initialised."""
+    rgb_stream, motion_stream = _build_stream(config), _build_stream(config)
+    return TwoStreamDetector(
+        flow=_build_flow(config),
+        rgb_stream=rgb_stream,
+        motion_stream=motion_stream,
+        fusion=EarlyFusion(
+            stream_channels=(rgb_stream.out_channels, motion_stream.out_channels),
+            num_anchors=len(config.anchors_wh),
+            num_classes=len(config.class_names),
+            dropout=config.dropout,
+            stream_dropout=config.stream_dropout,
+        ),
+    )
+
+
+def _build_flow(config: DetectorConfig) -> nn.Module | None:
+    if config.preset == "light":
+        network = FlowNet2SD(width=LIGHT_FLOW_WIDTH, sd_scale=LIGHT_SD_SCALE)
+        return ResizedFlow(network, config.flow_size or flow_input_size(config.input_size))
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "flownet2": lambda: FlowNet2(width=config.width, align_corners=config.align_corners),
+        "flownet2-css": lambda: FlowNet2CSS(width=config.width, align_corners=config.align_corners),
+        "flownet2-sd": lambda: FlowNet2SD(
+            width=config.width, sd_scale=config.sd_scale, align_corners=config.align_corners
+        ),
+    }
+    return builders[config.preset]() if config.preset in builders else None
+
+
+def _build_stream(config: DetectorConfig) -> Darknet19Stream | EfficientNetLiteStream:
+    if config.preset == "light":
+        return EfficientNetLiteStream(passthrough=config.passthrough)
+    return Darknet19Stream(
+        layout=config.darknet_layout, passthrough=config.passthrough, width=config.width
+    )

@@ -1,0 +1,49 @@
+"""The paper's Figure 1: flow → motion stream, frame → RGB stream, fused by a 1×1 convolution.
+
+Differentiable from the two frames to the raw predictions; knows nothing of files or of losses.
+"""
+
+from torch import Tensor, nn
+
+from tubedet.models.motion_input import encode_motion
+
+
+class TwoStreamDetector(nn.Module):
+    """Two-stream YOLOv2 with the flow network inside.
+
+    Args:
+        flow: clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) px; None when the clip carries a
+            ready flow image in the place of its second frame (the `brox` preset).
+        rgb_stream: image (B, 3, H, W) in [0, 1] → features (B, F, H/32, W/32).
+        motion_stream: the same for the encoded flow.
+        fusion: both features → raw predictions (B, A*(5+C), H/32, W/32).
+    """
+
+    def __init__(
+        self,
+        *,
+        flow: nn.Module | None,
+        rgb_stream: nn.Module,
+        motion_stream: nn.Module,
+        fusion: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.flow = flow
+        self.rgb_stream = rgb_stream
+        self.motion_stream = motion_stream
+        self.fusion = fusion
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (B, 3, 2, S, S) RGB 0..255 → raw predictions (B, A*(5+C), S/32, S/32).
+
+        The boxes belong to the first frame. Decode them with `decode_boxes`.
+        """
+        frame = clip[:, :, 0] / 255.0
+        raw: Tensor = self.fusion(self.rgb_stream(frame), self.motion_stream(self.motion(clip)))
+        return raw
+
+    def motion(self, clip: Tensor) -> Tensor:
+        """The motion stream's input (B, 3, S, S): encoded flow, or the clip's own flow image."""
+        if self.flow is None:
+            return clip[:, :, 1] / 255.0
+        return encode_motion(self.flow(clip))
