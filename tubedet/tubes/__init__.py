@@ -1,0 +1,1 @@
+"""From raw boxes to the detections that are kept."""

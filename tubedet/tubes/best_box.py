@@ -1,0 +1,159 @@
+"""Which of a frame's candidate boxes are detections.
+
+The paper's rule: the single box with the highest overlap × class probability. Around it stand what
+a user may ask for (a threshold, classes, several boxes), and yolo2-pytorch's own rule for
+comparison. Numpy in, frozen detections out; no tensor comes this far.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tubedet.boxes import FloatArray, clip_xyxy, nms_xyxy
+from tubedet.detections import Detection
+from tubedet.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRule:
+    """What makes a candidate a detection; the defaults are the paper's one box a frame.
+
+    Attributes:
+        min_score: lowest score (overlap × class probability) that passes; it passes itself.
+        classes: names to keep, None for all. A box belongs to its most probable class of all the
+            detector knows: dropping that class doesn't turn the box into the runner-up.
+        max_boxes: at most so many a frame, None for all.
+        nms_iou: within a class, a box that overlaps a better one by more than this is dropped;
+            None for no suppression.
+
+    Raises:
+        UsageError: if `max_boxes` is below 1 or `nms_iou` outside [0, 1].
+    """
+
+    min_score: float
+    classes: frozenset[str] | None = None
+    max_boxes: int | None = 1
+    nms_iou: float | None = 0.45
+
+    def __post_init__(self) -> None:
+        if self.max_boxes is not None and self.max_boxes < 1:
+            raise UsageError(f"boxes a frame: expected 1 or more, found {self.max_boxes}")
+        if self.nms_iou is not None and not 0 <= self.nms_iou <= 1:
+            raise UsageError(f"IoU of suppression: expected 0 to 1, found {self.nms_iou}")
+
+
+def select_boxes(
+    boxes_xyxy: FloatArray,
+    overlap: FloatArray,
+    class_prob: FloatArray,
+    class_names: tuple[str, ...],
+    rule: SelectionRule,
+) -> tuple[Detection, ...]:
+    """The detections of one frame by `rule`, highest score first; ties in the network's order.
+
+    A box whose score isn't finite, or that has no area, is never a detection.
+
+    Args:
+        boxes_xyxy: (N, 4) in source pixels, inside the frame.
+        overlap: (N,) predicted IoU, in [0, 1].
+        class_prob: (N, C), in [0, 1].
+        class_names: C names.
+        rule: what passes.
+
+    Source: El-Nouby and Taylor §IV (the box with the highest confidence is kept); `--all-boxes`
+    is ours: greedy suppression in each class, IoU without +1.
+    """
+    found = _score(boxes_xyxy, overlap, class_prob)
+    left, top, right, bottom = found.boxes_xyxy.T
+    passing = (found.scores >= rule.min_score) & (right > left) & (bottom > top)
+    if rule.classes is not None:
+        wanted = np.array([name in rule.classes for name in class_names], dtype=bool)
+        passing &= wanted[found.class_indices]
+    found = found.take(np.flatnonzero(passing))
+    if rule.nms_iou is not None and rule.max_boxes != 1:  # the best box is never suppressed
+        found = found.take(_survivors(found, rule.nms_iou))
+    return found.take(_best_first(found.scores)[: rule.max_boxes]).detections(class_names)
+
+
+def yolo2_pytorch_boxes(
+    boxes_xyxy: FloatArray,
+    overlap: FloatArray,
+    class_prob: FloatArray,
+    class_names: tuple[str, ...],
+    *,
+    frame_size: tuple[int, int],
+    min_score: float = 0.01,
+    nms_iou: float = 0.3,
+) -> tuple[Detection, ...]:
+    """The detections of one frame as yolo2-pytorch's test script picks them, best first.
+
+    Differs from `select_boxes`: boxes are cut to whole pixels and still unclipped when they
+    suppress each other, areas count one pixel more each way, and clipping comes last and ends at
+    the last pixel. Kept for comparing numbers with that code, not for detecting.
+
+    Args:
+        boxes_xyxy: (N, 4) in source pixels, not clipped.
+        overlap: (N,) predicted IoU.
+        class_prob: (N, C).
+        class_names: C names.
+        frame_size: width and height, px.
+        min_score: lowest score that passes.
+        nms_iou: overlap above which the lower box of a class is dropped.
+    """
+    found = _score(np.trunc(boxes_xyxy), overlap, class_prob)
+    found = found.take(np.flatnonzero(found.scores >= min_score))
+    # One pixel added right and below makes half-open boxes of the +1 convention.
+    inclusive = found._replace(boxes_xyxy=found.boxes_xyxy + np.array([0, 0, 1, 1]))
+    found = found.take(_survivors(inclusive, nms_iou))
+    width, height = frame_size
+    found = found._replace(boxes_xyxy=clip_xyxy(found.boxes_xyxy, width - 1, height - 1))
+    return found.take(_best_first(found.scores)).detections(class_names)
+
+
+class _Candidates(NamedTuple):
+    """Boxes (N, 4) with score and most probable class, (N,) each."""
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    class_indices: NDArray[np.intp]
+
+    def take(self, indices: NDArray[np.intp]) -> "_Candidates":
+        return _Candidates(
+            self.boxes_xyxy[indices], self.scores[indices], self.class_indices[indices]
+        )
+
+    def detections(self, class_names: tuple[str, ...]) -> tuple[Detection, ...]:
+        rows = zip(self.boxes_xyxy.tolist(), self.scores, self.class_indices, strict=True)
+        return tuple(
+            Detection(
+                label=class_names[class_index],
+                class_index=int(class_index),
+                score=float(score),
+                box_xyxy=(x1, y1, x2, y2),
+            )
+            for (x1, y1, x2, y2), score, class_index in rows
+        )
+
+
+def _score(boxes_xyxy: FloatArray, overlap: FloatArray, class_prob: FloatArray) -> _Candidates:
+    """Every box with its best class; a score that isn't finite becomes NaN: it passes nothing."""
+    with np.errstate(invalid="ignore"):
+        scores = overlap * class_prob.max(axis=1)
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    return _Candidates(boxes_xyxy, finite, class_prob.argmax(axis=1))
+
+
+def _survivors(found: _Candidates, nms_iou: float) -> NDArray[np.intp]:
+    """Indices that non-maximum suppression within each class leaves, in their order."""
+    survives = np.zeros(len(found.scores), dtype=bool)
+    for class_index in np.unique(found.class_indices):
+        rivals = np.flatnonzero(found.class_indices == class_index)
+        survives[rivals[nms_xyxy(found.boxes_xyxy[rivals], found.scores[rivals], nms_iou)]] = True
+    return np.flatnonzero(survives)
+
+
+def _best_first(scores: FloatArray) -> NDArray[np.intp]:
+    """Indices by falling score; ties keep their order."""
+    return np.argsort(-scores, kind="stable")
