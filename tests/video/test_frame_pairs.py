@@ -1,0 +1,87 @@
+import weakref
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tubedet.video.frame import VideoFrame
+from tubedet.video.frame_pairs import FramePair, pair_frames
+
+
+def make_frames(count: int, gaps: Iterable[int] = ()) -> Iterator[VideoFrame]:
+    """Frames at 10 fps; those numbered in `gaps` have a lost frame before them."""
+    for number in range(count):
+        rgb = np.zeros((2, 2, 3), np.uint8)
+        yield VideoFrame(number, number, number / 10, rgb, after_gap=number in gaps)
+
+
+def numbers(pairs: Iterable[FramePair]) -> list[tuple[int, int, int]]:
+    return [(pair.first.frame, pair.second.frame, pair.at.frame) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("count", "gaps", "expected"),
+    [
+        (0, (), []),
+        (1, (), [(0, 0, 0)]),
+        (2, (), [(0, 1, 0), (0, 1, 1)]),
+        (4, (), [(0, 1, 0), (1, 2, 1), (2, 3, 2), (2, 3, 3)]),
+        (4, (2,), [(0, 1, 0), (0, 1, 1), (2, 3, 2), (2, 3, 3)]),
+        (3, (1,), [(0, 0, 0), (1, 2, 1), (1, 2, 2)]),
+        (3, (2,), [(0, 1, 0), (0, 1, 1), (2, 2, 2)]),
+        (3, (1, 2), [(0, 0, 0), (1, 1, 1), (2, 2, 2)]),
+        (2, (0,), [(0, 1, 0), (0, 1, 1)]),
+    ],
+)
+def test_every_frame_has_a_pair_and_no_pair_spans_a_gap(
+    count: int, gaps: tuple[int, ...], expected: list[tuple[int, int, int]]
+) -> None:
+    assert numbers(pair_frames(make_frames(count, gaps))) == expected
+
+
+@pytest.mark.parametrize("end", [3, Fraction(3, 10)])
+def test_the_last_frame_of_a_range_keeps_its_successor_and_only_that_one_is_read(
+    end: int | Fraction,
+) -> None:
+    frames = make_frames(10)
+    assert numbers(pair_frames(frames, end)) == [(0, 1, 0), (1, 2, 1), (2, 3, 2)]
+    assert next(frames).frame == 4
+
+
+def test_the_last_frame_of_a_range_borrows_its_predecessor_where_a_gap_follows() -> None:
+    assert numbers(pair_frames(make_frames(10, gaps=[3]), 3)) == [(0, 1, 0), (1, 2, 1), (1, 2, 2)]
+
+
+def test_an_end_behind_the_video_changes_nothing() -> None:
+    assert numbers(pair_frames(make_frames(3), 99)) == numbers(pair_frames(make_frames(3)))
+
+
+def test_a_pair_comes_as_soon_as_its_second_frame_is_read() -> None:
+    read: list[int] = []
+
+    def watched() -> Iterator[VideoFrame]:
+        for frame in make_frames(10):
+            read.append(frame.frame)
+            yield frame
+
+    pairs = pair_frames(watched())
+    assert next(pairs).at.frame == 0
+    assert read == [0, 1]
+    assert next(pairs).at.frame == 1
+    assert read == [0, 1, 2]
+
+
+def test_at_most_three_frames_are_alive_however_long_the_video() -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def watched() -> Iterator[VideoFrame]:
+        nonlocal alive, most
+        for frame in make_frames(3000):
+            alive = [*(pixels for pixels in alive if pixels() is not None), weakref.ref(frame.rgb)]
+            most = max(most, len(alive))
+            yield frame
+
+    assert sum(1 for _ in pair_frames(watched())) == 3000
+    assert most == 3

@@ -1,0 +1,1 @@
+"""Pixels in: decoding, pairing and resizing frames."""
