@@ -1,0 +1,1 @@
+"""Drawing detections and flow onto frames."""

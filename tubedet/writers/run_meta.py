@@ -1,0 +1,110 @@
+"""What was done to a video and with what: rows and this are enough for any other format."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+from tubedet.detections import FrameDetections
+from tubedet.errors import OutputError
+from tubedet.video.frame import VideoFrame
+from tubedet.writers.output_target import OutputTarget, PendingFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMeta:
+    """One run over one video.
+
+    Detected were the frames `first_frame + i * stride` for i < `processed_frames`; a frame without
+    rows among them is one where nothing was found.
+
+    Attributes:
+        video: as in the rows' `video` column.
+        width: pixels after rotation, as `height`.
+        rotation: clockwise degrees that were applied: 0, 90, 180, 270.
+        time_base: seconds of one unit of `pts`, as a fraction "1/12800".
+        fps: the source's nominal rate, as a fraction "30/1".
+        frames_in_container: what the container claims, None if it says nothing.
+        decoded_frames: frames that were decoded, those outside the range included.
+        start: beginning of the range as the user gave it, None for the whole video; as `end`.
+        first_frame: number of the first detected frame, None if there was none.
+        skipped_frames: frames that could not be decoded.
+        repaired_timestamps: frames whose timestamp was missing or did not increase, which the MP4
+            shows one nominal duration after the previous one; the rows keep the source's.
+        complete: False for an interrupted run.
+        settings: the options that change a result.
+    """
+
+    video: str
+    width: int
+    height: int
+    rotation: int
+    time_base: str
+    fps: str
+    frames_in_container: int | None
+    decoded_frames: int
+    start: str | None
+    end: str | None
+    first_frame: int | None
+    stride: int
+    processed_frames: int
+    skipped_frames: int
+    repaired_timestamps: int
+    complete: bool
+    source_sha256: str | None
+    weights_sha256: str | None
+    settings: Mapping[str, object]
+    tubedet_version: str
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields by name, ready for JSON as far as `settings` is."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**named, "settings": dict(self.settings)}
+
+    def to_json(self) -> str:
+        """The same as indented JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+
+class RunMetaWriter:
+    """STEM.meta.json: a `Writer` that looks at no frame and asks for the meta when it finishes."""
+
+    suffix: ClassVar[str] = ".meta.json"
+    needs_pixels: ClassVar[bool] = False
+
+    def __init__(self, target: OutputTarget) -> None:
+        """Reserve the hidden file.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        self.warnings: list[str] = []
+        self.repaired_timestamps = 0
+        self._target = target
+        self._pending = PendingFile(target, self.suffix)
+
+    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
+        """Nothing: the meta says nothing about single frames."""
+
+    def finish(self) -> Path:
+        """Write the meta under its final name, which is returned."""
+        return self._close(partial=False)
+
+    def finish_partial(self) -> Path:
+        """Write the meta of an interrupted run under its partial name."""
+        return self._close(partial=True)
+
+    def discard(self) -> None:
+        """Leave nothing behind; after `finish` nothing happens."""
+        self._pending.discard()
+
+    def _close(self, *, partial: bool) -> Path:
+        meta = self._target.run_meta().to_json()
+        try:
+            with self._pending.errors():
+                self._pending.path.write_text(meta + "\n", encoding="ascii")
+            return self._pending.commit(partial=partial)
+        except OutputError:
+            self.discard()
+            raise
