@@ -1,0 +1,131 @@
+"""Samples and batches from videos made here: a white square on grey, labelled as the actor."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from tests.synthetic_video import square_xyxy, write_video
+from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
+from tubedet.datasets.augmentation import AugmentationRecipe, View
+from tubedet.datasets.batching import TrainingBatch, TrainingSamples, make_sample
+from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.frame_pair_sampling import pair_at
+from tubedet.datasets.ignore_regions import IgnoreRegions
+
+FRAMES, WIDTH, HEIGHT, SIZE = 5, 160, 120, 96
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedDataset:
+    folder = tmp_path_factory.mktemp("clips")
+    clips = []
+    for class_index, label in enumerate(("walk", "run")):
+        path = write_video(folder / f"{label}.avi", frames=FRAMES, width=WIDTH, height=HEIGHT)
+        squares = (square_xyxy(t, WIDTH, HEIGHT) for t in range(FRAMES))
+        boxes = tuple((LabelledBox(class_index, square),) for square in squares)
+        clips.append(AnnotatedClip(label, path, class_index, label, WIDTH, HEIGHT, boxes))
+    return AnnotatedDataset("d", 1, "train", ("walk", "run"), tuple(clips))
+
+
+@pytest.fixture(scope="module")
+def frames() -> ClipFrames:
+    return ClipFrames()
+
+
+def assert_equal(batches: list[TrainingBatch], others: list[TrainingBatch]) -> None:
+    for batch, other in zip(batches, others, strict=True):
+        assert torch.equal(batch.clip, other.clip)
+        for tensors, twins in zip(batch[1:], other[1:], strict=True):
+            assert all(map(torch.equal, tensors, twins))
+
+
+def test_a_sample_shows_the_actor_inside_its_box(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    recipe = AugmentationRecipe(background_chance=0, hue=0, saturation=1, exposure=1)
+    samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
+    for index in range(20):
+        sample = samples.sample(index, SIZE)
+        assert sample.clip.shape == (3, 2, SIZE, SIZE)
+        assert sample.clip.dtype == torch.uint8
+        assert sample.class_indices.dtype == torch.int64
+        (x1, y1, x2, y2) = (sample.boxes_xyxy[0] * SIZE).round().int().tolist()
+        # The box is that of one of the frames; squares move by 2 px only.
+        inside = sample.clip[:, :, y1 + 5 : y2 - 5, x1 + 6 : x2 - 6]
+        assert inside.numel() > 0
+        assert inside.min() > 180
+
+
+def test_the_box_of_the_last_frame_belongs_to_the_second_of_the_pair(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    clip = data.clips[0]
+    whole = View((0, 0, WIDTH, HEIGHT))
+    last = make_sample(pair_at(clip, FRAMES - 1), whole, SIZE, frames, IgnoreRegions({}))
+    before = make_sample(pair_at(clip, FRAMES - 2), whole, SIZE, frames, IgnoreRegions({}))
+
+    assert torch.equal(last.clip, before.clip)
+    scale = np.array([WIDTH, HEIGHT] * 2)
+    assert (last.boxes_xyxy[0].numpy() * scale).tolist() == pytest.approx(
+        square_xyxy(FRAMES - 1, WIDTH, HEIGHT), abs=1e-4
+    )
+
+
+def test_an_actor_free_sample_shows_no_actor_and_has_no_box(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    recipe = AugmentationRecipe(background_chance=1, hue=0, saturation=1, exposure=1, grey_chance=0)
+    samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
+    for index in range(20):
+        sample = samples.sample(index, SIZE)
+        assert (len(sample.boxes_xyxy), len(sample.class_indices)) == (0, 0)
+        assert sample.clip.amin(dim=0).max() < 200  # nowhere white
+
+
+def test_ignore_regions_follow_the_crop_and_hidden_ones_are_left_out(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    regions = IgnoreRegions({"walk": {0: np.array([[80.0, 60, 120, 90], [0, 0, 20, 20]])}})
+    view = View((60, 40, 160, 120), flip=True)
+
+    sample = make_sample(pair_at(data.clips[0], 2), view, SIZE, frames, regions)
+
+    torch.testing.assert_close(sample.ignore_xyxy, torch.tensor([[0.4, 0.25, 0.8, 0.625]]))
+
+
+def test_batches_are_the_same_whatever_the_number_of_threads(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    one, many = (
+        list(islice(TrainingSamples(data, frames, seed=3).batches(SIZE, 4, threads=n), 6))
+        for n in (1, 4)
+    )
+
+    assert_equal(one, many)
+
+
+def test_a_resumed_stream_goes_on_where_the_first_one_stopped(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    whole = list(islice(TrainingSamples(data, frames, seed=3).batches(SIZE, 4), 5))
+    resumed = TrainingSamples(data, frames, seed=3).batches(SIZE, 4, first_sample=12)
+
+    assert_equal(whole[3:], list(islice(resumed, 2)))
+
+
+def test_another_seed_gives_other_samples(data: AnnotatedDataset, frames: ClipFrames) -> None:
+    one, other = (TrainingSamples(data, frames, seed=seed).sample(0, SIZE) for seed in (0, 1))
+
+    assert not torch.equal(one.clip, other.clip)
+
+
+def test_a_batch_keeps_boxes_by_sample(data: AnnotatedDataset, frames: ClipFrames) -> None:
+    samples = TrainingSamples(data, frames, seed=0)
+
+    batch = next(samples.batches(SIZE, 8))
+
+    assert batch.clip.shape == (8, 3, 2, SIZE, SIZE)
+    for index in range(8):
+        assert torch.equal(batch.boxes_xyxy[index], samples.sample(index, SIZE).boxes_xyxy)

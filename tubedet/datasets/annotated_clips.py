@@ -1,0 +1,99 @@
+"""What a data set is to the rest of the package: clips whose frames carry labelled boxes.
+
+Every reader in this folder returns an `AnnotatedDataset`, so that sampling, training and evaluation
+never learn where the annotations came from. Records are plain and frozen; pixels stay in the file.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from tubedet.errors import DatasetError
+
+BoxXyxy = tuple[float, float, float, float]
+
+
+class LabelledBox(NamedTuple):
+    """One actor in one frame; `box_xyxy` in source pixels, half-open."""
+
+    class_index: int
+    box_xyxy: BoxXyxy
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedClip:
+    """One video of a data set.
+
+    Attributes:
+        video: name within the data set, without suffix, "/" between folders.
+        path: the video file.
+        class_index: the clip's action, by which clips are drawn; boxes carry their own.
+        group: clips of one group show the same source and never lie on both sides of a division.
+        width: of the frame that the boxes are measured in, in pixels.
+        height: of the same frame.
+        boxes_by_frame: for every frame its boxes; an empty tuple where nothing is annotated.
+
+    Raises:
+        DatasetError: if a box is empty or leaves the frame.
+    """
+
+    video: str
+    path: Path
+    class_index: int
+    group: str
+    width: int
+    height: int
+    boxes_by_frame: tuple[tuple[LabelledBox, ...], ...]
+
+    def __post_init__(self) -> None:
+        for frame, boxes in enumerate(self.boxes_by_frame):
+            for _, (x1, y1, x2, y2) in boxes:
+                if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
+                    raise DatasetError(
+                        f"{self.video}: frame {frame}: expected a box inside "
+                        f"{self.width}x{self.height}, found ({x1}, {y1}, {x2}, {y2})"
+                    )
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that the annotation speaks of."""
+        return len(self.boxes_by_frame)
+
+
+@dataclass(frozen=True)
+class AnnotatedDataset:
+    """One part of one split of a data set; `missing_videos` were listed but are not on disk."""
+
+    name: str
+    split: int
+    part: str
+    class_names: tuple[str, ...]
+    clips: tuple[AnnotatedClip, ...]
+    missing_videos: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of all clips."""
+        return sum(clip.frames for clip in self.clips)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash over the names, labels and boxes of all clips: what a checkpoint was trained on."""
+        content = [
+            (clip.video, clip.class_index, clip.width, clip.height, clip.boxes_by_frame)
+            for clip in self.clips
+        ]
+        return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()
+
+    def require_every_class(self) -> None:
+        """Raise DatasetError if a class has no clip: it could not be learned."""
+        clips_of = Counter(clip.class_index for clip in self.clips)
+        empty = [name for index, name in enumerate(self.class_names) if not clips_of[index]]
+        if empty:
+            raise DatasetError(
+                f"{self.name}, split {self.split}, part {self.part}: no clip of {', '.join(empty)}"
+            )

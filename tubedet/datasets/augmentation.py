@@ -1,0 +1,169 @@
+"""How training sees a frame pair: one crop, flip and colour change for both frames and the boxes.
+
+The paper trains with random crops, horizontal flips and HSV distortion; strengths are Darknet's.
+Both frames are changed alike, before the flow network sees them, so motion needs no sign rule.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tubedet.boxes import clip_xyxy
+
+Pixels = NDArray[np.uint8]
+Boxes = NDArray[np.float64]
+Window = tuple[int, int, int, int]
+
+CROP_TRIES = 24  # windows drawn before giving up and showing the whole frame
+ACTOR_MARGIN = 6  # px kept around a box that must not be seen: masks end before hair and hands do
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationRecipe:
+    """Strength of every change; chances are in [0, 1].
+
+    `min_visible` is the share of every actor's box that a crop keeps, `min_side` the shortest side
+    of a crop as a share of the frame's, `max_aspect` the greatest change of aspect ratio. Hue moves
+    by up to `hue` turns, saturation and exposure by a factor of up to `saturation`, `exposure` or
+    their inverse. `background_chance` is that of a crop without any actor.
+    """
+
+    min_visible: float = 0.7
+    min_side: float = 0.55
+    max_aspect: float = 1.3
+    flip_chance: float = 0.5
+    hue: float = 0.1
+    saturation: float = 1.5
+    exposure: float = 1.5
+    grey_chance: float = 0.1
+    background_chance: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ColourChange:
+    """A shift of the hue in turns, factors for saturation and value, or all colour taken away."""
+
+    hue: float
+    saturation: float
+    value: float
+    grey: bool
+
+    def apply(self, rgb: Pixels) -> Pixels:
+        """Change a picture (H, W, 3) RGB."""
+        levels = np.arange(256, dtype=np.float32)
+        tables = np.stack(
+            [(levels + self.hue * 180) % 180, levels * self.saturation, levels * self.value]
+        )
+        hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)  # 8-bit hue counts half degrees, 0..179
+        changed = cv2.LUT(hsv, tables.clip(0, 255).astype(np.uint8).T.reshape(256, 1, 3))
+        rgb = np.asarray(cv2.cvtColor(changed, cv2.COLOR_HSV2RGB), dtype=np.uint8)
+        if self.grey:
+            grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+            rgb = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+        return rgb
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One draw: a window in source pixels (x1, y1, x2, y2, half-open), then flip and colour."""
+
+    window: Window
+    flip: bool = False
+    colour: ColourChange | None = None
+
+    def frames(self, rgb: Pixels, size: int) -> Pixels:
+        """The view of frames (T, H, W, 3), stretched to (T, size, size, 3) as at test time."""
+        x1, y1, x2, y2 = self.window
+        # Same rule as in video/preprocess.py: averaging only where much is thrown away.
+        shrinks = max(x2 - x1, y2 - y1) > 2 * size
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        seen = np.empty((len(rgb), size, size, 3), dtype=np.uint8)
+        for target, frame in zip(seen, rgb, strict=True):
+            cv2.resize(frame[y1:y2, x1:x2], (size, size), dst=target, interpolation=method)
+        if self.flip:
+            seen = np.ascontiguousarray(seen[:, :, ::-1])
+        if self.colour is not None:
+            seen = self.colour.apply(seen.reshape(-1, size, 3)).reshape(seen.shape)
+        return seen
+
+    def boxes(self, boxes_xyxy: Boxes) -> Boxes:
+        """Boxes (K, 4) in source pixels as fractions of the view; outside parts are cut off."""
+        x1, y1, x2, y2 = self.window
+        boxes = (boxes_xyxy - (x1, y1, x1, y1)) / (x2 - x1, y2 - y1, x2 - x1, y2 - y1)
+        if self.flip:
+            boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
+        return clip_xyxy(boxes, 1.0, 1.0)
+
+
+def draw_view(rng: np.random.Generator, recipe: AugmentationRecipe, window: Window) -> View:
+    """Flip and colours for a window that is already drawn."""
+    colour = ColourChange(
+        hue=rng.uniform(-recipe.hue, recipe.hue),
+        saturation=_draw_factor(rng, recipe.saturation),
+        value=_draw_factor(rng, recipe.exposure),
+        grey=bool(rng.random() < recipe.grey_chance),
+    )
+    return View(window, flip=bool(rng.random() < recipe.flip_chance), colour=colour)
+
+
+def _draw_factor(rng: np.random.Generator, greatest: float) -> float:
+    factor = rng.uniform(1.0, greatest)
+    return float(factor if rng.random() < 0.5 else 1.0 / factor)
+
+
+def draw_actor_window(
+    rng: np.random.Generator,
+    recipe: AugmentationRecipe,
+    boxes_xyxy: Boxes,
+    frame_wh: tuple[int, int],
+) -> Window:
+    """A random window that keeps `min_visible` of every box (K, 4); the whole frame at worst."""
+    width, height = frame_wh
+    sides = rng.uniform(recipe.min_side, 1.0, CROP_TRIES)
+    stretch = np.sqrt(recipe.max_aspect ** rng.uniform(-1.0, 1.0, CROP_TRIES))
+    wh = np.stack([sides * stretch, sides / stretch], axis=1).clip(recipe.min_side, 1.0)
+    wh = np.rint(wh * frame_wh)
+    corner = np.floor(rng.random((CROP_TRIES, 2)) * (np.array(frame_wh) - wh + 1))
+    windows = np.concatenate([corner, corner + wh], axis=1)
+    shown = _shares_inside(boxes_xyxy, windows).min(axis=0, initial=1.0) >= recipe.min_visible
+    if not shown.any():
+        return (0, 0, width, height)
+    x1, y1, x2, y2 = windows[shown.argmax()].astype(int).tolist()
+    return (x1, y1, x2, y2)
+
+
+def _shares_inside(boxes_xyxy: Boxes, windows: Boxes) -> Boxes:
+    """Share of the area of every box (K, 4) inside every window (N, 4), as (K, N)."""
+    boxes = boxes_xyxy[:, None]
+    sides = np.minimum(boxes[..., 2:], windows[:, 2:]) - np.maximum(boxes[..., :2], windows[:, :2])
+    inside: Boxes = sides.clip(min=0).prod(axis=-1)
+    shares: Boxes = inside / (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
+    return shares
+
+
+def draw_actor_free_window(
+    rng: np.random.Generator,
+    recipe: AugmentationRecipe,
+    boxes_xyxy: Boxes,
+    frame_wh: tuple[int, int],
+) -> Window | None:
+    """A random window beside, above or below all boxes (K, 4); None if every gap is too narrow.
+
+    Its sides are at least half of `min_side`: a narrower strip would be stretched beyond
+    recognition.
+    """
+    width, height = frame_wh
+    x1, y1 = np.floor(boxes_xyxy[:, :2].min(axis=0)).astype(int) - ACTOR_MARGIN
+    x2, y2 = np.ceil(boxes_xyxy[:, 2:].max(axis=0)).astype(int) + ACTOR_MARGIN
+    gaps = [(0, 0, x1, height), (x2, 0, width, height), (0, 0, width, y1), (0, y2, width, height)]
+    least = np.rint(np.array(frame_wh) * recipe.min_side / 2).astype(int)
+    wide = [g for g in gaps if g[2] - g[0] >= least[0] and g[3] - g[1] >= least[1]]
+    if not wide:
+        return None
+    gap = wide[rng.integers(len(wide))]
+    w, h = (int(rng.integers(least[i], gap[i + 2] - gap[i] + 1)) for i in (0, 1))
+    left = int(rng.integers(gap[0], gap[2] - w + 1))
+    top = int(rng.integers(gap[1], gap[3] - h + 1))
+    return (left, top, left + w, top + h)

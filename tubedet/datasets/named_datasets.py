@@ -1,0 +1,27 @@
+"""The data sets that commands know by name, as in `--data jhmdb-21:PATH`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.jhmdb_21 import load_jhmdb_21
+from tubedet.errors import DatasetError, UsageError
+
+LOADERS: dict[str, Callable[[Path, int, str], AnnotatedDataset]] = {"jhmdb-21": load_jhmdb_21}
+
+
+def load_named_dataset(name_and_path: str, split: int, part: str) -> AnnotatedDataset:
+    """Read one part of one split of the data set at "NAME:PATH".
+
+    Raises:
+        UsageError: if the text has no such shape or the name is unknown.
+        DatasetError: as the loader of that name; also if PATH is no folder.
+    """
+    name, colon, path = name_and_path.partition(":")
+    if not colon or not path or name not in LOADERS:
+        raise UsageError(
+            f"data {name_and_path!r}: expected NAME:PATH with a NAME of {', '.join(LOADERS)}"
+        )
+    if not Path(path).is_dir():
+        raise DatasetError(f"{path}: expected the folder of {name}, found none")
+    return LOADERS[name](Path(path), split, part)
