@@ -1,0 +1,171 @@
+"""Whole evaluations on videos made here, with a detector that says what a script tells it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.scripted_detector import ScriptedBox, ScriptedDetector
+from tests.synthetic_video import square_xyxy, write_video
+from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
+from tubedet.errors import DatasetError, OutputError
+from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluate_detector
+from tubedet.evaluation.plots import plot_precision_recall
+from tubedet.evaluation.results_table import write_per_class_csv, write_result_json
+
+FRAMES, WIDTH, HEIGHT = 4, 64, 48
+WALK, RUN = 0, 1
+
+
+def right_box(frame: int, class_index: int, score: float = 0.9) -> ScriptedBox:
+    """The white square of a frame, as the detector would give it."""
+    x1, y1, x2, y2 = square_xyxy(frame, WIDTH, HEIGHT)
+    return ScriptedBox(x1 / WIDTH, y1 / HEIGHT, x2 / WIDTH, y2 / HEIGHT, class_index, score)
+
+
+def right_script(class_index: int, score: float = 0.9) -> list[Sequence[ScriptedBox]]:
+    return [(right_box(t, class_index, score),) for t in range(FRAMES)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> AnnotatedDataset:
+    """One clip of each of two classes, the square being the actor."""
+    clips = []
+    for class_index, label in enumerate(("walk", "run")):
+        path = write_video(tmp_path / f"{label}.avi", frames=FRAMES, width=WIDTH, height=HEIGHT)
+        squares = (square_xyxy(t, WIDTH, HEIGHT) for t in range(FRAMES))
+        boxes = tuple((LabelledBox(class_index, square),) for square in squares)
+        clips.append(AnnotatedClip(label, path, class_index, label, WIDTH, HEIGHT, boxes))
+    return AnnotatedDataset("d", 1, "test", ("walk", "run"), tuple(clips), ("run/absent",))
+
+
+def result_of(
+    data: AnnotatedDataset,
+    script: Sequence[Sequence[ScriptedBox]],
+    class_names: tuple[str, ...] = ("walk", "run"),
+) -> EvaluationResult:
+    *_, result = evaluate_detector(ScriptedDetector(class_names=class_names, script=script), data)
+    assert isinstance(result, EvaluationResult)
+    return result
+
+
+def test_perfect_detections_give_one_and_a_wrong_class_counts_as_such(
+    data: AnnotatedDataset,
+) -> None:
+    all_walk = result_of(data, right_script(WALK) + right_script(WALK, score=0.5)).to_dict()
+
+    per_class = all_walk["per_class"]
+    assert per_class["walk"] == {"ground_truths": 4, "ap": {"0.2": 1.0, "0.5": 1.0, "0.75": 1.0}}
+    assert per_class["run"]["ap"]["0.5"] == 0.0
+    assert all_walk["f_map"] == {"0.2": 0.5, "0.5": 0.5, "0.75": 0.5}
+    assert all_walk["box_right"] == 1.0
+
+
+def test_the_result_says_what_was_measured_and_how(data: AnnotatedDataset) -> None:
+    result = result_of(data, right_script(WALK) + right_script(RUN)).to_dict()
+
+    assert (result["videos"], result["frames"]) == (2, 8)
+    assert result["missing_videos"] == ["run/absent"]
+    assert (result["data"], result["split"], result["part"]) == ("d", 1, "test")
+    assert "annotated frames, one box a frame; VOC all-points area" in result["protocol"]
+    assert result["detector"] == "scripted, no network"
+
+
+def test_a_low_score_counts_too(data: AnnotatedDataset) -> None:
+    script = right_script(WALK, score=0.001) + right_script(RUN, score=0.001)
+
+    assert result_of(data, script).to_dict()["f_map"]["0.75"] == 1.0
+
+
+def test_only_the_best_box_of_a_frame_counts(data: AnnotatedDataset) -> None:
+    two = [(right_box(t, WALK, 0.4), ScriptedBox(0, 0, 0.1, 0.1, RUN, 0.6)) for t in range(FRAMES)]
+
+    result = result_of(data, two + right_script(RUN))
+
+    assert result.box_right == 0.5
+    assert result.to_dict()["per_class"]["walk"]["ap"]["0.5"] == 0.0
+
+
+def test_classes_meet_by_name_whatever_their_order(data: AnnotatedDataset) -> None:
+    script = right_script(2) + right_script(0)
+
+    result = result_of(data, script, class_names=("run", "swim", "walk")).to_dict()
+
+    assert result["f_map"]["0.5"] == 1.0
+    assert result["unnameable_classes"] == []
+
+
+def test_classes_that_the_detector_does_not_know_are_named(data: AnnotatedDataset) -> None:
+    result = result_of(data, right_script(0) + right_script(0), class_names=("walk", "swim"))
+
+    assert result.unnameable == ("run",)
+
+
+def test_alarms_in_frames_without_annotation_count_in_one_protocol_only(
+    data: AnnotatedDataset,
+) -> None:
+    walk, run = data.clips
+    bare = replace(walk, boxes_by_frame=(*walk.boxes_by_frame[:2], (), ()))
+    script = [(right_box(t, WALK, 0.5 + t / 10),) for t in range(FRAMES)]  # false alarms score best
+
+    result = result_of(replace(data, clips=(bare, run)), script + right_script(RUN)).to_dict()
+
+    assert result["f_map"]["0.5"] == 1.0
+    assert result["f_map_all_frames"]["0.5"] == pytest.approx((0.5 + 1) / 2)
+
+
+def test_every_clip_is_reported_as_it_is_done(data: AnnotatedDataset) -> None:
+    *progress, _ = evaluate_detector(ScriptedDetector(), data)
+
+    assert progress == [ClipEvaluated("walk", 1, 2), ClipEvaluated("run", 2, 2)]
+
+
+def test_an_unreadable_clip_is_named(data: AnnotatedDataset) -> None:
+    data.clips[1].path.write_bytes(b"this is no video")
+
+    with pytest.raises(DatasetError, match="run: a clip of the data set is bad: "):
+        list(evaluate_detector(ScriptedDetector(), data))
+
+
+def test_a_clip_of_another_size_than_annotated_is_refused(data: AnnotatedDataset) -> None:
+    write_video(data.clips[0].path, frames=FRAMES, width=2 * WIDTH, height=HEIGHT)
+
+    with pytest.raises(DatasetError, match="annotated are 4 frames of 64x48, found 4 of 128x48"):
+        list(evaluate_detector(ScriptedDetector(), data))
+
+
+def test_the_files_hold_the_figures(data: AnnotatedDataset, tmp_path: Path) -> None:
+    result = result_of(data, right_script(WALK) + right_script(RUN))
+
+    write_result_json(result, tmp_path / "r.json")
+    write_per_class_csv(result, tmp_path / "r.csv")
+
+    assert json.loads((tmp_path / "r.json").read_text("utf-8")) == result.to_dict()
+    table = pd.read_csv(tmp_path / "r.csv")
+    assert table.to_dict("list") == {
+        "class": ["walk", "run"],
+        "ground_truths": [4, 4],
+        "ap@0.2": [1.0, 1.0],
+        "ap@0.5": [1.0, 1.0],
+        "ap@0.75": [1.0, 1.0],
+    }
+
+
+def test_curves_become_a_picture(data: AnnotatedDataset, tmp_path: Path) -> None:
+    result = result_of(data, right_script(WALK))
+
+    plot_precision_recall(result, tmp_path / "curves.png")
+
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_that_cannot_be_written_is_named(data: AnnotatedDataset, tmp_path: Path) -> None:
+    result = result_of(data, right_script(WALK))
+
+    with pytest.raises(OutputError, match=r"r\.json: cannot write the results"):
+        write_result_json(result, tmp_path / "none" / "r.json")
+    with pytest.raises(OutputError, match=r"r\.png: cannot write the picture"):
+        plot_precision_recall(result, tmp_path / "none" / "r.png")

@@ -1,0 +1,70 @@
+"""Curves as pictures: precision against recall of an evaluation, losses of a training run."""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from math import ceil
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tubedet.errors import OutputError
+from tubedet.evaluation.evaluate import EvaluationResult
+
+COLUMNS = 5
+Points = Sequence[tuple[float, float]]  # x, y
+
+
+def plot_precision_recall(result: EvaluationResult, path: Path) -> None:
+    """Draw the curves on annotated frames to a PNG, one panel a class, one line an IoU threshold.
+
+    Raises:
+        OutputError: if it can't be written.
+    """
+    classes = list(result.trimmed[0].curves)
+    rows = ceil(len(classes) / COLUMNS)
+    # No pyplot: it keeps global state and may look for a screen.
+    figure = Figure(figsize=(3 * COLUMNS, 2.8 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    for panel, index in zip_longest(panels.flat, classes):
+        if index is None:
+            panel.set_visible(False)
+            continue
+        panel.set_title(result.data.class_names[index], fontsize=10)
+        panel.set(xlim=(0, 1), ylim=(0, 1.02))
+        for at in result.trimmed:
+            curve = at.curves[index]
+            label = f"IoU {at.iou_threshold}: AP {curve.average_precision:.2f}"
+            panel.plot(curve.recall, curve.precision, label=label)
+        panel.legend(fontsize=7)
+    figure.supxlabel("recall")
+    figure.supylabel("precision")
+    _write(figure, path)
+
+
+def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> None:
+    """Draw lines over training steps to a PNG: {panel's title: {line's label: points}}.
+
+    Raises:
+        OutputError: if it can't be written.
+    """
+    figure = Figure(figsize=(9, 4 * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat
+    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
+        panel.set_title(title, fontsize=10)
+        for label, points in lines.items():
+            x, y = zip(*points, strict=True)
+            panel.plot(x, y, label=label, marker="." if len(points) < 50 else None)
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    figure.supxlabel("step")
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    try:
+        figure.savefig(path, dpi=100, format="png")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write the picture: {error}") from error
