@@ -4,6 +4,8 @@ Source: El-Nouby and Taylor §III-A and Figure 1 (c): "applying a 1x1 kernel on 
 activations".
 """
 
+import math
+
 import torch
 from torch import Tensor, cat, nn
 
@@ -32,7 +34,16 @@ class EarlyFusion(nn.Module):
         super().__init__()
         self.stream_dropout = stream_dropout
         self.dropout = nn.Dropout(dropout)
+        self.num_anchors = num_anchors
         self.conv = nn.Conv2d(sum(stream_channels), num_anchors * (5 + num_classes), 1)
+
+    @torch.no_grad()
+    def start_sceptical(self, overlap: float = 0.02) -> None:
+        """Let every box start as its anchor, with a small overlap: one in hundreds has more."""
+        assert self.conv.bias is not None
+        nn.init.normal_(self.conv.weight, std=0.01)
+        logit = math.log(overlap / (1 - overlap))
+        self.conv.bias.view(self.num_anchors, -1)[:, 4] = logit
 
     def forward(self, rgb_features: Tensor, motion_features: Tensor) -> Tensor:
         """Two maps (B, F, H, W) → raw predictions (B, A*(5+C), H, W), anchor-major."""

@@ -5,6 +5,7 @@ Differentiable from the two frames to the raw predictions; knows nothing of file
 
 from torch import Tensor, nn
 
+from tubedet.models.early_fusion import EarlyFusion
 from tubedet.models.motion_input import encode_motion
 
 
@@ -25,7 +26,7 @@ class TwoStreamDetector(nn.Module):
         flow: nn.Module | None,
         rgb_stream: nn.Module,
         motion_stream: nn.Module,
-        fusion: nn.Module,
+        fusion: EarlyFusion,
     ) -> None:
         super().__init__()
         self.flow = flow
