@@ -29,7 +29,7 @@ class DepthwiseConv2d(nn.Conv2d):
             return plain
         if bias is None:
             bias = weight.new_zeros(weight.shape[0])
-        out: Tensor = _QuickGradient.apply(
+        out: Tensor = _QuickGradient.apply(  # type: ignore[no-untyped-call]
             input, weight.to(input.dtype), bias.to(input.dtype), self.stride[0]
         )
         return out
@@ -45,7 +45,7 @@ class _QuickGradient(torch.autograd.Function):
         return F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2, groups=x.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         need_input, need_weight, need_bias, _ = ctx.needs_input_grad

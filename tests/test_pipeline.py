@@ -1,0 +1,345 @@
+import csv
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from torch import Tensor
+
+from tests.scripted_detector import ScriptedBox, ScriptedDetector, brightest_region
+from tests.small_detector import small_config, small_network
+from tests.synthetic_video import square_xyxy, write_video
+from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
+from tubedet.errors import DatasetError, OutputError, UsageError, VideoError
+from tubedet.models.yolov2.box_decoding import DecodedBoxes
+from tubedet.pipeline import detect_video, load_detector, process_video
+from tubedet.tubes.best_box import SelectionRule
+from tubedet.video.time_range import TimeRange
+from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob
+
+CENTRE = ScriptedBox(0.25, 0.25, 0.75, 0.75)
+
+
+class PairRecorder(ScriptedDetector):
+    """Remembers which two frames every pair showed, told by the square's place."""
+
+    def __init__(self) -> None:
+        super().__init__(input_size=320)
+        self.pairs: list[tuple[int, int]] = []
+
+    def predict(self, clip: Tensor) -> DecodedBoxes:
+        for pair in clip:
+            first, second = (round(brightest_region(pair[:, t])[0].x1 * 160) for t in (0, 1))
+            self.pairs.append((first, second))
+        return super().predict(clip)
+
+
+class FailingDetector(ScriptedDetector):
+    """Raises on the frame with this number."""
+
+    def __init__(self, at: int, error: BaseException) -> None:
+        super().__init__(script=[[CENTRE]] * at)
+        self._at, self._error = at, error
+
+    def predict(self, clip: Tensor) -> DecodedBoxes:
+        if len(self.batch_sizes) == self._at:
+            raise self._error
+        return super().predict(clip)
+
+
+class FlowImageDetector(ScriptedDetector):
+    """Remembers the mean colour of the second frame of every pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses_flow_images = True
+        self.colours: list[tuple[int, ...]] = []
+
+    def predict(self, clip: Tensor) -> DecodedBoxes:
+        for pair in clip:
+            self.colours.append(tuple(round(float(mean)) for mean in pair[:, 1].mean(dim=(1, 2))))
+        return super().predict(clip)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Ten frames; the square stands at x = 2 · frame, so a box says which frame it was found in."""
+    return write_video(tmp_path / "clip.mp4", frames=10)
+
+
+def job_of(video: Path) -> VideoJob:
+    return VideoJob(video, video.name, video.parent / "out", video.stem)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pictures_of(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)]
+
+
+def run(
+    video: Path,
+    detector: ScriptedDetector,
+    plan: RunPlan | None = None,
+    formats: tuple[str, ...] = ("mp4", "csv"),
+    stop: Callable[[], bool] = lambda: False,
+) -> VideoDone:
+    events = list(process_video(job_of(video), detector, plan or RunPlan(), formats, stop=stop))
+    assert isinstance(events[-1], VideoDone)
+    return events[-1]
+
+
+def test_every_frame_has_one_entry_with_the_source_time_and_the_box_of_its_own_picture(
+    video: Path,
+) -> None:
+    found = list(detect_video(video, ScriptedDetector(input_size=320)))
+    assert [each.frame for each in found] == list(range(10))
+    assert [each.time_s for each in found] == pytest.approx([n / 24 for n in range(10)])
+    for each in found[:-1]:  # the last frame's pair starts at the one before it
+        box = each.detections[0].box_xyxy
+        assert box == pytest.approx(square_xyxy(each.frame, 320, 240), abs=2)
+
+
+def test_every_frame_is_paired_with_its_successor_and_the_last_with_its_predecessor(
+    video: Path,
+) -> None:
+    recorder = PairRecorder()
+    list(detect_video(video, recorder))
+    assert recorder.pairs == [*((t, t + 1) for t in range(9)), (8, 9)]
+
+
+def test_a_stride_and_a_range_pair_frames_with_their_successors_in_the_source(video: Path) -> None:
+    recorder = PairRecorder()
+    found = list(detect_video(video, recorder, start=2, end=9, stride=3))
+    assert [each.frame for each in found] == [2, 5, 8]
+    assert recorder.pairs == [(2, 3), (5, 6), (8, 9)]
+
+
+def test_a_range_in_seconds_ends_before_its_end(video: Path) -> None:
+    found = detect_video(video, ScriptedDetector(), start=Fraction(2, 24), end=Fraction(4, 24))
+    assert [each.frame for each in found] == [2, 3]
+
+
+def test_at_most_max_frames_are_detected(video: Path) -> None:
+    found = detect_video(video, ScriptedDetector(), stride=2, max_frames=3)
+    assert [each.frame for each in found] == [0, 2, 4]
+
+
+def test_the_batch_size_changes_how_often_the_network_runs_and_nothing_else(video: Path) -> None:
+    online, batched = ScriptedDetector(), ScriptedDetector()
+    assert list(detect_video(video, batched, batch_size=4)) == list(detect_video(video, online))
+    assert batched.batch_sizes == [4, 4, 2]
+    assert online.batch_sizes == [1] * 10
+
+
+def test_a_wide_stride_does_not_make_a_batch_hold_more_than_32_frames(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", frames=70, width=64, height=64)
+    detector = ScriptedDetector()
+    found = detect_video(video, detector, stride=20, batch_size=4)
+    assert [each.frame for each in found] == [0, 20, 40, 60]
+    assert detector.batch_sizes == [2, 2]  # held were frames 0–31 and 40–69, not 0–60
+
+
+def test_detections_come_as_soon_as_a_batch_is_decoded(video: Path) -> None:
+    detector = ScriptedDetector()
+    assert next(detect_video(video, detector)).frame == 0
+    assert detector.batch_sizes == [1]
+
+
+def test_without_a_rule_the_weights_threshold_and_one_box_a_frame_hold(video: Path) -> None:
+    boxes = [CENTRE._replace(score=0.3), CENTRE._replace(score=0.6, class_index=1)]
+    detector = ScriptedDetector(script=[boxes, [CENTRE._replace(score=0.2)]], min_score=0.25)
+    found = list(detect_video(video, detector, max_frames=2))
+    assert [[box.label for box in each.detections] for each in found] == [["run"], []]
+
+
+def test_a_rule_replaces_that(video: Path) -> None:
+    boxes = [CENTRE._replace(score=0.3), CENTRE._replace(score=0.6, class_index=1)]
+    rule = SelectionRule(min_score=0.1, max_boxes=None)
+    found = next(detect_video(video, ScriptedDetector(script=[boxes]), rule=rule))
+    assert [box.label for box in found.detections] == ["run", "walk"]
+    assert found.detections[0].box_xyxy == (80, 60, 240, 180)
+
+
+@pytest.mark.parametrize("span", [(10, None), (Fraction(5), None), (Fraction(1, 10), 1)])
+def test_a_range_without_a_frame_is_a_video_error(
+    video: Path, span: tuple[int | Fraction, int | None]
+) -> None:
+    with pytest.raises(VideoError, match="found none"):
+        list(detect_video(video, ScriptedDetector(), start=span[0], end=span[1]))
+
+
+@pytest.mark.parametrize("name", ["stride", "max_frames", "batch_size"])
+def test_a_number_below_one_is_a_usage_error(name: str) -> None:
+    numbers: dict[str, Any] = {name: 0}
+    with pytest.raises(UsageError, match="expected 1 or more, found 0"):
+        RunPlan(**numbers)
+
+
+def test_a_checkpoint_alone_gives_a_detector_whose_boxes_do_not_depend_on_the_batch(
+    tmp_path: Path, video: Path
+) -> None:
+    """With a small seeded network, which detects nothing sensible."""
+    config = small_config()
+    checkpoint = tmp_path / "small.safetensors"
+    save_checkpoint(checkpoint, small_network(config), CheckpointHeader(config=config.to_dict()))
+    detector = load_detector(checkpoint, device="cpu", precision="fp32")
+    rule = SelectionRule(min_score=0)
+    single = list(detect_video(video, detector, rule=rule))
+    batched = list(detect_video(video, detector, rule=rule, batch_size=4))
+    assert len(single) == 10
+    for one, other in zip(single, batched, strict=True):
+        assert one.detections[0].box_xyxy == pytest.approx(other.detections[0].box_xyxy, abs=0.01)
+
+
+def test_flow_images_of_the_frame_itself_are_the_second_half_of_the_input(
+    tmp_path: Path, video: Path
+) -> None:
+    import cv2
+
+    folder = tmp_path / "flow" / "clip"
+    folder.mkdir(parents=True)
+    for number in range(1, 11):
+        bgr = np.full((240, 320, 3), (10, 128, 20 * number), np.uint8)
+        cv2.imwrite(str(folder / f"{number:05d}.jpg"), bgr)
+    detector = FlowImageDetector()
+    list(detect_video(video, detector, flow_images=tmp_path / "flow"))
+    for number, colour in enumerate(detector.colours, start=1):
+        assert colour == pytest.approx((20 * number, 128, 10), abs=2)
+
+    (folder / "00004.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"clip/00004\.jpg"):
+        list(detect_video(video, FlowImageDetector(), flow_images=tmp_path / "flow"))
+
+
+def test_flow_images_and_a_detector_that_needs_them_come_together(video: Path) -> None:
+    with pytest.raises(UsageError, match="--flow-images"):
+        next(detect_video(video, FlowImageDetector()))
+    with pytest.raises(UsageError, match="--flow-images"):
+        next(detect_video(video, ScriptedDetector(), flow_images=video.parent))
+
+
+def test_a_run_says_every_frame_and_leaves_its_outputs_and_the_meta(video: Path) -> None:
+    events = list(
+        process_video(job_of(video), ScriptedDetector(), RunPlan(), ["mp4", "csv", "json"])
+    )
+    done = events.pop()
+    assert events == [FrameDone(n, 10) for n in range(1, 11)]
+    assert isinstance(done, VideoDone)
+    names = ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.meta.json"]
+    assert [path.name for path in done.outputs] == names
+    assert (done.frames, done.detected, done.found, done.partial) == (10, 10, 10, False)
+    assert sorted(path.name for path in (video.parent / "out").iterdir()) == sorted(names)
+
+
+def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
+    rule = SelectionRule(min_score=0.5, classes=frozenset({"walk"}))
+    span = TimeRange(2, 9)
+    plan = RunPlan(span=span, stride=3, rule=rule, max_frames=2, batch_size=2)
+    run(video, ScriptedDetector(), plan, formats=("json",))
+    meta = json.loads((video.parent / "out/clip.meta.json").read_text())
+    opened = json.loads((video.parent / "out/clip.json").read_text())["meta"]
+    assert meta == opened
+    expected = {
+        "video": "clip.mp4",
+        "width": 320,
+        "height": 240,
+        "fps": "24/1",
+        "frames_in_container": 10,
+        "start": "2f",
+        "end": "9f",
+        "first_frame": 2,
+        "stride": 3,
+        "processed_frames": 2,
+        "complete": True,
+    }
+    assert meta | expected == meta
+    assert meta["settings"] == {
+        "detector": "scripted, no network",
+        "input_size": 64,
+        "batch_size": 2,
+        "max_frames": 2,
+        "flow_images": None,
+        "min_score": 0.5,
+        "classes": ["walk"],
+        "max_boxes": 1,
+        "nms_iou": 0.45,
+    }
+
+
+def test_with_a_stride_the_mp4_keeps_every_frame_and_shows_the_last_box_faintly(
+    video: Path,
+) -> None:
+    script = [[CENTRE]] * 5
+    run(video, ScriptedDetector(script=script), RunPlan(stride=2))
+    out = video.parent / "out"
+    assert [row["frame"] for row in rows_of(out / "clip.csv")] == ["0", "2", "4", "6", "8"]
+    drawn, plain = pictures_of(out / "clip.tubedet.mp4"), pictures_of(video)
+    assert len(drawn) == 10
+    left_edge = np.s_[90:150, 79:82]  # of the box 80..240 x 60..180
+    changes = [
+        np.abs(new[left_edge].astype(int) - old[left_edge]).mean()
+        for new, old in zip(drawn, plain, strict=True)
+    ]
+    assert min(changes[0::2]) > 1.3 * max(changes[1::2])
+    assert min(changes[1::2]) > 10
+
+
+def test_max_frames_ends_the_mp4_before_the_next_frame_that_would_be_detected(video: Path) -> None:
+    done = run(video, ScriptedDetector(), RunPlan(stride=3, max_frames=2))
+    assert (done.frames, done.detected) == (6, 2)
+    assert len(pictures_of(video.parent / "out/clip.tubedet.mp4")) == 6
+
+
+def test_a_run_that_is_stopped_leaves_whole_partial_files(video: Path) -> None:
+    answers = iter([False, False, True])
+    done = run(video, ScriptedDetector(script=[[CENTRE]] * 10), stop=lambda: next(answers))
+    out = video.parent / "out"
+    names = ["clip.partial.mp4", "clip.partial.csv", "clip.partial.meta.json"]
+    assert [path.name for path in done.outputs] == names
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    assert done.partial
+    assert len(pictures_of(out / "clip.partial.mp4")) == 3
+    assert len(rows_of(out / "clip.partial.csv")) == 3
+    assert not json.loads((out / "clip.partial.meta.json").read_text())["complete"]
+
+
+def test_a_run_that_is_left_alone_leaves_partial_files(video: Path) -> None:
+    detector = ScriptedDetector(script=[[CENTRE]] * 10)
+    events = process_video(job_of(video), detector, RunPlan(), ["csv"])
+    for _ in range(4):
+        next(events)
+    del events
+    assert len(rows_of(video.parent / "out/clip.partial.csv")) == 4
+
+
+def test_an_interrupt_inside_the_network_leaves_what_was_written_before(video: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(video, FailingDetector(4, KeyboardInterrupt()))
+    assert len(pictures_of(video.parent / "out/clip.partial.mp4")) == 4
+    assert not (video.parent / "out/clip.tubedet.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("at", "error"), [(0, KeyboardInterrupt()), (4, RuntimeError("broken")), (4, OutputError("x"))]
+)
+def test_an_error_or_an_interrupt_before_the_first_frame_leaves_nothing(
+    video: Path, at: int, error: BaseException
+) -> None:
+    with pytest.raises(type(error)):
+        run(video, FailingDetector(at, error))
+    assert list((video.parent / "out").iterdir()) == []
+
+
+def test_an_unknown_format_is_refused_and_leaves_nothing(video: Path) -> None:
+    with pytest.raises(UsageError, match="unknown format 'avi'"):
+        run(video, ScriptedDetector(), formats=("csv", "avi"))
+    assert list((video.parent / "out").iterdir()) == []

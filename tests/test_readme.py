@@ -1,0 +1,79 @@
+"""The README's commands, options and numbers are those of the program."""
+
+import re
+import shlex
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.scripted_detector import ScriptedDetector
+from tests.synthetic_video import write_video
+from tubedet import errors, pipeline
+from tubedet.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
+COMMANDS = [line.partition(" #")[0].strip() for line in CONSOLE.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the videos that the README names, and no network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "load_detector", lambda *_, **__: ScriptedDetector())
+    (tmp_path / "holiday").mkdir()
+    write_video(tmp_path / "holiday" / "beach.mp4", frames=4, width=64, height=48)
+    # Long enough for the minute at which one of the commands begins.
+    write_video(tmp_path / "video.mp4", frames=125, width=64, height=48, fps=Fraction(2))
+    return tmp_path
+
+
+def test_every_detect_command_runs(folder: Path) -> None:
+    commands = [command for command in COMMANDS if command.startswith("tubedet detect")]
+    assert len(commands) >= 3
+    for command in commands:
+        words = shlex.split(command)[1:]
+        overwrite = [] if "--help" in words else ["--overwrite"]
+        result = CliRunner().invoke(app, [*words, *overwrite])
+        assert result.exit_code == 0, f"{command}: {result.output}"
+    assert (folder / "tubedet-output" / "video.tubedet.mp4").is_file()
+    assert (folder / "tubedet-output" / "beach.json").is_file()
+
+
+def test_a_video_on_stdin_becomes_json_lines_on_stdout(folder: Path) -> None:
+    (command,) = (command for command in COMMANDS if command.startswith("cat "))
+    into, program, _ = command.split(" | ")
+    assert (into, program) == ("cat video.mp4", "tubedet detect - -o -")
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.scripted_program", "detect", "-", "-o", "-"],
+        cwd=ROOT,
+        input=(folder / "video.mp4").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert len(run.stdout.splitlines()) == 125
+
+
+def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 125
+
+
+def test_every_make_target_is_in_the_makefile() -> None:
+    targets = {command.split()[1] for command in COMMANDS if command.startswith("make ")}
+    assert targets >= {"demo", "test"}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+
+
+def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    raised = {kind.exit_code for kind in kinds if issubclass(kind, errors.TubedetError)}
+    assert documented == {0, errors.EXIT_BATCH_FAILED, errors.EXIT_INTERRUPTED} | raised

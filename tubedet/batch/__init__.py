@@ -1,0 +1,1 @@
+"""More than one video: in turn, and on several machines."""

@@ -1,0 +1,217 @@
+"""Many videos one after the other: which ones, under which names, and what became of each.
+
+A video that fails doesn't stop the others. Nothing is printed: events tell what happens.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from tubedet.errors import OutputError, UsageError, VideoError, WeightsError
+from tubedet.pipeline import process_video
+from tubedet.runtime.detector import Detector
+from tubedet.video.reader import VideoReader
+from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob
+from tubedet.writers.output_set import output_paths
+
+# What is taken from a folder; a file of any other name is read when it is named itself.
+VIDEO_SUFFIXES = frozenset(
+    """.3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .hevc .m2ts .m2v .m4v .mjpeg .mkv .mov .mp4
+    .mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m""".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStarted:
+    """Work on a video begins; `number` counts from 1 to `of`."""
+
+    job: VideoJob
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSkipped:
+    """Every requested output of the video is whole already."""
+
+    job: VideoJob
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFailed:
+    """The video has no outputs, and why; the others go on."""
+
+    job: VideoJob
+    error: Exception
+
+
+Event = VideoStarted | FrameDone | VideoDone | VideoSkipped | VideoFailed
+
+
+def find_jobs(inputs: Iterable[Path], output: Path) -> list[VideoJob]:
+    """The videos of files and folders, each once, in the order given and by name within a folder.
+
+    A folder's tree is mirrored below `output`. Hidden files, `*.tubedet.*`, `*.partial.*` and the
+    output folder itself are left out. Videos that would share an output name keep their extension
+    in it; a folder without videos stays as a job of its own, which fails.
+
+    Raises:
+        UsageError: if two videos would still write the same files.
+    """
+    jobs: dict[Path, VideoJob] = {}
+    for given in inputs:
+        for source, relative in _videos_of(given, output):
+            job = VideoJob(source, _readable(relative), output / relative.parent, relative.stem)
+            jobs.setdefault(source.parent.resolve() / source.name, job)
+    return _with_own_stems(list(jobs.values()))
+
+
+def refuse_existing(jobs: Sequence[VideoJob], formats: Sequence[str]) -> None:
+    """Find out that outputs are in the way before hours of work, not after.
+
+    Raises:
+        OutputError: if any output of any video exists.
+        UsageError: if there is no such format.
+    """
+    existing = [path for job in jobs for path in _outputs(job, formats) if _exists(path)]
+    if existing:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise OutputError(
+            f"{existing[0]}: exists already{more}; give --overwrite, --skip-existing or another -o"
+        )
+
+
+def check_readable(job: VideoJob) -> None:
+    """Raise VideoError if the source is no video, or a folder without any."""
+    if job.source.is_dir():
+        raise VideoError(f"{job.source}: holds no video that its name tells; name files singly")
+    VideoReader(job.source).close()
+
+
+def process_videos(
+    jobs: Sequence[VideoJob],
+    detector: Detector,
+    plan: RunPlan,
+    formats: Sequence[str],
+    *,
+    skip_existing: bool = False,
+    rows_to: TextIO | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[Event]:
+    """Detect in every video, over outputs that exist, and say what happens.
+
+    Args:
+        jobs: from `find_jobs`.
+        detector: used for all.
+        plan: what of each video is processed.
+        formats: names of `WRITERS`.
+        skip_existing: leave out videos whose outputs are all whole.
+        rows_to: as `process_video`.
+        stop: asked after every frame; once it is true, the video at work is closed as partial
+            files and no other begins.
+
+    Raises:
+        WeightsError, UsageError: what is wrong with the detector or the plan is wrong for all.
+        OutputError: if `rows_to` is closed.
+    """
+    wrong_for_all = (WeightsError, UsageError, *([OutputError] if rows_to else []))
+    for number, job in enumerate(jobs, start=1):
+        if stop():
+            return
+        yield VideoStarted(job, number, len(jobs))
+        if skip_existing and all(map(_is_whole, _outputs(job, formats))):
+            yield VideoSkipped(job)
+            continue
+        try:
+            check_readable(job)
+            yield from process_video(job, detector, plan, formats, rows_to=rows_to, stop=stop)
+        except wrong_for_all:
+            raise
+        except Exception as error:  # even a bug met by one video should spare the others
+            yield VideoFailed(job, error)
+
+
+def _outputs(job: VideoJob, formats: Sequence[str]) -> list[Path]:
+    return output_paths(formats, job.folder, job.stem)
+
+
+def _exists(output: Path) -> bool:
+    try:
+        return output.exists()
+    except OSError:  # no such name can be: whoever opens it will say why
+        return False
+
+
+def _is_whole(output: Path) -> bool:
+    """Whether a file is there to its end, which a copy cut short is not. Nothing is decoded."""
+    try:
+        with output.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if output.suffix == ".mp4":
+                return size > 0 and _end_of_boxes(file, size) == size
+            file.seek(max(0, size - 1))
+            return file.read() == b"\n" or (output.suffix == ".jsonl" and size == 0)
+    except OSError:
+        return False
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int:
+    """Where the last top-level box of an MP4 ends (ISO 14496-12 §4.2); behind `size` if cut."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        header = file.read(16)
+        length = int.from_bytes(header[:4])
+        if length == 1:
+            length = int.from_bytes(header[8:16])
+        if length < 8:
+            return -1
+        end += length
+    return end
+
+
+def _videos_of(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
+    """The videos of a file or folder: their path, and the same relative to the folder."""
+    found = [(path, path.relative_to(given)) for path in _walk(given, output.resolve())]
+    yield from found or [(given, Path(given.name))]
+
+
+def _walk(folder: Path, output: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and (here / name).resolve() != output
+        )
+        yield from (here / name for name in sorted(files) if _is_video_name(name))
+
+
+def _is_video_name(name: str) -> bool:
+    path = Path(name.lower())
+    ours = path.stem.endswith((".tubedet", ".partial"))
+    return path.suffix in VIDEO_SUFFIXES and not ours and name[0] != "."
+
+
+def _with_own_stems(jobs: list[VideoJob]) -> list[VideoJob]:
+    """Give the extension back to every video that would share its output names with another."""
+
+    def place(job: VideoJob) -> tuple[Path, str]:
+        return job.folder, job.stem.casefold()  # many file systems do not tell case apart
+
+    crowd = Counter(map(place, jobs))
+    jobs = [replace(job, stem=job.source.name) if crowd[place(job)] > 1 else job for job in jobs]
+    owners: dict[tuple[Path, str], VideoJob] = {}
+    for job in jobs:
+        if (other := owners.setdefault((job.folder, job.stem), job)) is not job:
+            raise UsageError(
+                f"{other.source} and {job.source} would both write {job.folder / job.stem}.*: "
+                "run them apart, each with its own -o"
+            )
+    return jobs
+
+
+def _readable(path: Path) -> str:
+    """A path as text that any file can hold: `/` between folders, no bytes outside UTF-8."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
