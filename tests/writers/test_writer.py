@@ -15,7 +15,7 @@ from tubedet.detections import Detection, FrameDetections
 from tubedet.errors import OutputError, UsageError
 from tubedet.video.frame import VideoFrame
 from tubedet.writers.run_meta import RunMetaWriter
-from tubedet.writers.writer import WRITERS, open_writer, output_path
+from tubedet.writers.writer import WRITERS, open_writer
 
 ROOT = Path(__file__).parents[2]
 WRITE_FOREVER = """
@@ -50,7 +50,7 @@ except Exception as error:
 def test_the_final_names_are_those_that_users_are_told(tmp_path: Path) -> None:
     target = target_for(tmp_path, Path("clip.mov"))
 
-    names = [output_path(name, target).name for name in WRITERS]
+    names = [target.path(WRITERS[name].suffix).name for name in WRITERS]
 
     assert names == ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.jsonl"]
 
@@ -90,7 +90,7 @@ def test_a_final_name_that_is_taken_by_a_folder_leaves_no_temporary(
 ) -> None:
     source = write_video(tmp_path / "clip.mp4", frames=3, width=64, height=48)
     target = target_for(tmp_path / "out", source)
-    output_path(name, target).mkdir(parents=True)
+    target.path(WRITERS[name].suffix).mkdir(parents=True)
     writer = open_writer(name, target)
     rgb = np.zeros((48, 64, 3), np.uint8)
     boxes = (Detection("walk", 0, 0.5, (1.0, 2.0, 3.0, 4.0)),)
@@ -99,7 +99,7 @@ def test_a_final_name_that_is_taken_by_a_folder_leaves_no_temporary(
     with pytest.raises(OutputError, match="cannot write"):
         writer.finish()
 
-    assert list(target.folder.iterdir()) == [output_path(name, target)]
+    assert list(target.folder.iterdir()) == [target.path(WRITERS[name].suffix)]
 
 
 def test_a_killed_run_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_killed_run_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:
         run.send_signal(signal.SIGKILL)
 
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        f".{output_path(name, target_for(folder, source)).name}.part" for name in WRITERS
+        f".{target_for(folder, source).path(WRITERS[name].suffix).name}.part" for name in WRITERS
     )
 
 

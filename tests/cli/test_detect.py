@@ -1,0 +1,352 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from typer.testing import CliRunner
+
+from tests.scripted_detector import ScriptedBox, ScriptedDetector
+from tests.synthetic_video import write_video
+from tubedet import pipeline
+from tubedet.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-m", "tests.scripted_program"]
+# Best first; the second overlaps the first of its class, the third is of the other class.
+BOXES = [
+    ScriptedBox(0.1, 0.1, 0.5, 0.5, 0, 0.9),
+    ScriptedBox(0.1, 0.1, 0.5, 0.4, 0, 0.6),
+    ScriptedBox(0.5, 0.5, 0.9, 0.9, 1, 0.4),
+    ScriptedBox(0.6, 0.1, 0.9, 0.3, 0, 0.2),
+]
+
+Detect = Callable[..., Any]
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, dict[str, object]]]:
+    """Puts a scripted detector in the network's place; what it was asked to load."""
+    calls: list[tuple[object, dict[str, object]]] = []
+
+    def load(weights: object, **how: object) -> ScriptedDetector:
+        calls.append((weights, how))
+        return ScriptedDetector(script=[BOXES] * 100)
+
+    monkeypatch.setattr(pipeline, "load_detector", load)
+    return calls
+
+
+@pytest.fixture
+def detect(tmp_path: Path, loaded: object) -> Detect:
+    """Runs `tubedet detect` with results in `tmp_path / "out"`."""
+
+    def run(*arguments: object, output: object = tmp_path / "out") -> Any:
+        return CliRunner().invoke(app, ["detect", *map(str, arguments), "-o", str(output)])
+
+    return run
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "clip.mp4", frames=8, width=64, height=48)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_video_gives_mp4_csv_and_meta_and_a_summary(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    result = detect(video)
+    assert result.exit_code == 0
+    assert names(tmp_path / "out") == ["clip.csv", "clip.meta.json", "clip.tubedet.mp4"]
+    assert len(rows(tmp_path / "out/clip.csv")) == 8
+    summary = next(line for line in result.stdout.splitlines() if "clip.mp4" in line).split()
+    assert [*summary[:3], summary[-1]] == ["clip.mp4", "8", "8", "done"]
+    assert str(tmp_path / "out/clip.tubedet.mp4") in result.stdout
+    assert result.stderr == ""
+
+
+def test_results_lie_in_tubedet_output_if_nothing_else_is_said(
+    video: Path, tmp_path: Path, loaded: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["detect", "clip.mp4"]).exit_code == 0
+    assert (tmp_path / "tubedet-output/clip.csv").exists()
+
+
+def test_formats_are_written_as_asked(detect: Detect, video: Path, tmp_path: Path) -> None:
+    assert detect(video, "-f", "json", "--format", "jsonl", "-f", "json").exit_code == 0
+    assert names(tmp_path / "out") == ["clip.json", "clip.jsonl", "clip.meta.json"]
+
+
+def test_the_network_is_loaded_as_asked(
+    detect: Detect, video: Path, loaded: list[tuple[object, dict[str, object]]]
+) -> None:
+    detect(video, "--weights", "brox", "--device", "cuda:1", "--precision", "bf16")
+    assert loaded == [("brox", {"device": "cuda:1", "precision": "bf16"})]
+
+
+@pytest.mark.parametrize(
+    ("options", "scores"),
+    [
+        ([], [0.9]),
+        (["--max-boxes", "2"], [0.9, 0.4]),
+        (["--all-boxes"], [0.9, 0.4]),
+        (["--all-boxes", "--nms-iou", "0.8"], [0.9, 0.6, 0.4]),
+        (["--all-boxes", "--min-score", "0.1"], [0.9, 0.4, 0.2]),
+        (["--class", "run"], [0.4]),
+        (["--class", "run", "--class", "walk", "--min-score", "0.5"], [0.9]),
+        (["--min-score", "0.95"], []),
+    ],
+)
+def test_boxes_are_picked_as_asked(
+    detect: Detect, video: Path, tmp_path: Path, options: list[str], scores: list[float]
+) -> None:
+    assert detect(video, "--max-frames", "1", *options).exit_code == 0
+    assert [float(row["score"]) for row in rows(tmp_path / "out/clip.csv")] == scores
+
+
+@pytest.mark.parametrize(
+    ("options", "frames"),
+    [
+        (["--start", "2f"], [2, 3, 4, 5, 6, 7]),
+        (["--start", "0.125", "--end", "00:00:00.25"], [3, 4, 5]),
+        (["--start", "1f", "--duration", "3f"], [1, 2, 3]),
+        (["--stride", "3"], [0, 3, 6]),
+        (["--start", "1f", "--stride", "3", "--batch-size", "2"], [1, 4, 7]),
+        (["--stride", "2", "--max-frames", "2"], [0, 2]),
+    ],
+)
+def test_frames_are_picked_as_asked(
+    detect: Detect, video: Path, tmp_path: Path, options: list[str], frames: list[int]
+) -> None:
+    assert detect(video, *options).exit_code == 0
+    found = rows(tmp_path / "out/clip.csv")
+    assert [int(row["frame"]) for row in found] == frames
+    assert [float(row["time_s"]) for row in found] == pytest.approx(
+        [frame / 24 for frame in frames], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--overwrite", "--skip-existing"],
+        ["--max-boxes", "2", "--all-boxes"],
+        ["--start", "soon"],
+        ["--end", "1", "--duration", "1"],
+        ["--start", "2", "--end", "1"],
+        ["--class", "fly"],
+        ["--format", "avi"],
+        ["--min-score", "1.5"],
+        ["--batch-size", "0"],
+        ["--flow-images", "."],
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors_and_write_nothing(
+    detect: Detect, video: Path, tmp_path: Path, options: list[str]
+) -> None:
+    result = detect(video, *options)
+    assert result.exit_code == 2
+    assert result.stderr
+    assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
+
+
+def test_an_existing_result_is_refused_unless_it_may_be_replaced(
+    detect: Detect, video: Path, tmp_path: Path, loaded: list[object]
+) -> None:
+    assert detect(video, "--max-frames", "2").exit_code == 0
+    refused = detect(video)
+    assert refused.exit_code == 6
+    assert len(loaded) == 1  # refused before the network was loaded
+    assert "--overwrite" in refused.stderr
+    assert len(rows(tmp_path / "out/clip.csv")) == 2
+    assert detect(video, "--overwrite").exit_code == 0
+    assert len(rows(tmp_path / "out/clip.csv")) == 8
+
+
+def test_skip_existing_leaves_whole_results_and_makes_missing_ones(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    other = write_video(tmp_path / "other.mp4", frames=2, width=64, height=48)
+    detect(video, "--max-frames", "2")
+    result = detect(video, other, "--skip-existing")
+    assert result.exit_code == 0
+    assert "skipped" in result.stdout
+    assert len(rows(tmp_path / "out/clip.csv")) == 2
+    assert len(rows(tmp_path / "out/other.csv")) == 2
+    (tmp_path / "out/clip.tubedet.mp4").unlink()
+    assert detect(video, "--skip-existing").exit_code == 0
+    assert len(rows(tmp_path / "out/clip.csv")) == 8
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a video at all"])
+def test_one_input_that_is_no_video_ends_with_the_code_for_videos(
+    detect: Detect, tmp_path: Path, loaded: list[object], content: bytes | None
+) -> None:
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    result = detect(path)
+    assert result.exit_code == 3
+    assert len(result.stderr.splitlines()) == 1
+    assert str(path) in result.stderr
+    assert loaded == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_a_video_ends_with_the_code_for_videos(
+    detect: Detect, tmp_path: Path
+) -> None:
+    assert detect(tmp_path).exit_code == 3
+
+
+def test_a_missing_flow_image_is_named_and_ends_with_the_code_for_data(
+    detect: Detect, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = ScriptedDetector()
+    monkeypatch.setattr(detector, "uses_flow_images", True)
+    monkeypatch.setattr(pipeline, "load_detector", lambda *_, **__: detector)
+    result = detect(video, "--flow-images", tmp_path)
+    assert result.exit_code == 5
+    assert str(tmp_path / "clip" / "00001.jpg") in result.stderr
+
+
+def test_an_output_folder_that_is_a_file_ends_with_the_code_for_outputs(
+    detect: Detect, video: Path
+) -> None:
+    assert detect(video, output=video).exit_code == 6
+
+
+def test_of_several_inputs_the_good_ones_are_done_and_the_bad_ones_explained(
+    detect: Detect, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    write_video(folder / "sub/good.mp4", frames=2, width=64, height=48)
+    (folder / "bad.mp4").write_bytes(b"not a video")
+    result = detect(folder, tmp_path / "absent.mp4")
+    assert result.exit_code == 7
+    assert result.stderr == "tubedet: 2 of 3 videos failed\n"
+    lines = result.stdout.splitlines()
+    ends = [line.split()[-1] for line in lines if line.lstrip().startswith(("bad", "sub", "abs"))]
+    assert ends == ["failed", "done", "failed"]
+    reasons = [line for line in lines if ": expected a video file, found " in line]
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        str(folder / "bad.mp4"),
+        str(tmp_path / "absent.mp4"),
+    ]
+    results = ["sub/good.csv", "sub/good.meta.json", "sub/good.tubedet.mp4"]
+    assert names(tmp_path / "out") == results
+    assert rows(tmp_path / "out/sub/good.csv")[0]["video"] == "sub/good.mp4"
+
+
+def test_quiet_leaves_errors_alone_to_be_seen(detect: Detect, video: Path, tmp_path: Path) -> None:
+    result = detect(video, tmp_path / "absent.mp4", "--quiet")
+    assert result.exit_code == 7
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert "absent.mp4" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "stem", ["Zürich [red]x", "a b'c\"d", "-dash", "100%", "二人", "clap!(x)", "a.b", "x:y"]
+)
+def test_odd_names_are_kept_in_outputs_rows_and_messages(
+    detect: Detect, video: Path, tmp_path: Path, stem: str
+) -> None:
+    source = video.rename(tmp_path / f"{stem}.mp4")
+    result = detect(source)
+    assert result.exit_code == 0, result.stderr
+    assert f"{stem}.tubedet.mp4" in result.stdout
+    assert rows(tmp_path / f"out/{stem}.csv")[0]["video"] == f"{stem}.mp4"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names of any bytes")
+def test_a_name_that_is_not_utf8_is_no_obstacle(video: Path, tmp_path: Path) -> None:
+    source = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    os.rename(video, source)  # noqa: PTH104
+    run = subprocess.run(
+        [*PROGRAM, "detect", source, "-o", str(tmp_path / "out")],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == [  # noqa: PTH208
+        b"caf\xe9.csv",
+        b"caf\xe9.meta.json",
+        b"caf\xe9.tubedet.mp4",
+    ]
+
+
+def test_a_pipe_in_and_a_pipe_out_carry_video_and_json_lines(video: Path, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [*PROGRAM, "detect", "-", "-o", "-"],
+        cwd=ROOT,
+        input=video.read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row["frame"] for row in found] == list(range(8))
+    assert {row["video"] for row in found} == {"stdin"}
+    assert b"stdin" in run.stderr  # the summary keeps out of the rows' way
+
+
+def test_a_video_from_stdin_is_called_stdin(video: Path, tmp_path: Path, loaded: object) -> None:
+    arguments = ["detect", "-", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments, input=video.read_bytes())
+    assert result.exit_code == 0, result.stderr
+    assert names(tmp_path / "out") == ["stdin.csv", "stdin.meta.json", "stdin.tubedet.mp4"]
+
+
+def test_nothing_on_stdin_is_no_video(tmp_path: Path, detect: Detect) -> None:
+    assert detect("-").exit_code == 3
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_run_with_the_code_for_outputs(
+    video: Path, tmp_path: Path
+) -> None:
+    for name in ("1.mp4", "2.mp4"):
+        (tmp_path / name).write_bytes(video.read_bytes())
+    command = [*PROGRAM, "detect", str(tmp_path), "-o", "-", "--quiet"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout
+        assert run.stderr
+        run.stdout.close()
+        assert len(run.stderr.read().splitlines()) == 1
+    assert run.returncode == 6
+
+
+@pytest.mark.parametrize("option", [["-f", "csv"], ["--overwrite"], ["--skip-existing"]])
+def test_rows_on_stdout_go_with_no_option_about_files(
+    detect: Detect, video: Path, option: list[str]
+) -> None:
+    assert detect(video, *option, output="-").exit_code == 2
+
+
+def test_the_meta_stands_beside_rows_that_were_not_asked_for(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    detect(video, "-f", "mp4")
+    assert names(tmp_path / "out") == ["clip.meta.json", "clip.tubedet.mp4"]
+    with av.open(str(tmp_path / "out/clip.tubedet.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 8

@@ -1,0 +1,115 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.synthetic_video import write_video
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "tests.scripted_program", "detect"]
+FRAMES = 200
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+
+
+@contextmanager
+def running(video: Path, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`tubedet detect`, at 20 frames a second, once it has written something."""
+    environment = os.environ | {"SECONDS_PER_FRAME": "0.05"}
+    with subprocess.Popen(
+        [*COMMAND, str(video), "-o", str(output), *options],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not any(output.glob(".*.mp4.part")):
+            assert time.monotonic() < deadline, "the run did not begin"
+            time.sleep(0.02)
+        time.sleep(1)
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "clip.mp4", frames=FRAMES, width=64, height=48, audio=["aac"])
+
+
+def frames_in(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_whole_partial_files_that_agree(
+    video: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "out"
+    with running(video, output) as process:
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr == "tubedet: interrupted\n"
+    assert "stopped early" in stdout
+    assert sorted(path.name for path in output.iterdir()) == [
+        "clip.partial.csv",
+        "clip.partial.meta.json",
+        "clip.partial.mp4",
+    ]
+    frames = frames_in(output / "clip.partial.mp4")
+    assert 0 < frames < FRAMES
+    with (output / "clip.partial.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == list(range(frames))
+    meta = json.loads((output / "clip.partial.meta.json").read_text())
+    assert (meta["processed_frames"], meta["complete"]) == (frames, False)
+
+
+def test_an_interrupted_batch_begins_no_other_video(video: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(video.read_bytes())
+    output = tmp_path / "out"
+    with running(video, output, str(other)) as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert {path.name.split(".")[0] for path in output.iterdir()} == {"clip"}
+
+
+def test_a_second_interrupt_ends_a_slow_frame_too(video: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with running(video, output, "--batch-size", "100") as process:  # 5 seconds a batch
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=4)
+    assert process.returncode == 130
+    assert not list(output.glob("clip.csv"))
+
+
+def test_a_killed_run_leaves_nothing_under_a_final_name_and_the_next_one_is_not_hindered(
+    video: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with running(video, output) as process:
+        process.kill()
+        process.wait(timeout=30)
+    assert all(path.name.startswith(".") for path in output.iterdir())
+    subprocess.run([*COMMAND, str(video), "-o", str(output), "-q"], cwd=ROOT, check=True)
+    assert sorted(path.name for path in output.iterdir()) == [
+        "clip.csv",
+        "clip.meta.json",
+        "clip.tubedet.mp4",
+    ]

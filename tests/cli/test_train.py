@@ -1,0 +1,175 @@
+"""`tubedet train` and `tubedet pretrain-flow` on a tiny J-HMDB-21 made here."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.jhmdb_layout import empty_layout, list_clip, video_path, write_mask
+from tests.synthetic_video import write_video
+from tubedet.checkpoints.native import load_checkpoint
+from tubedet.cli.app import app
+from tubedet.datasets import jhmdb_21
+from tubedet.labels import JHMDB_21
+from tubedet.training import train_detector
+
+FRAMES, WIDTH, HEIGHT = 4, 64, 48
+TINY = ["input_size=64", "flow_size=64", "batch_size=1", "warmup_steps=1", "cooldown_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clip of each class from source A, one of golf from source B; one of walk is absent."""
+    root = empty_layout(tmp_path_factory.mktemp("data") / "jhmdb")
+    video = write_video(root / "v.avi", frames=FRAMES, width=WIDTH, height=HEIGHT).read_bytes()
+    mask = np.zeros((HEIGHT, WIDTH, FRAMES), dtype=np.uint8)
+    for frame in range(FRAMES):
+        mask[4:40, 8 : 24 + 2 * frame, frame] = 1
+    for source, label in [*(("A", label) for label in JHMDB_21), ("B", "golf")]:
+        clip = f"{source}_{label}_f_cm_np1_ri_med_0"
+        list_clip(root, label, clip)
+        video_path(root, label, clip).write_bytes(video)
+        write_mask(root, label, clip, mask)
+    list_clip(root, "walk", "A_walk_f_cm_np1_ri_med_1")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Source B is for validation; batch norm is measured on one batch."""
+    hashes = frozenset({jhmdb_21._short_hash("B")})
+    monkeypatch.setattr(jhmdb_21, "_validation_hashes", lambda: hashes)
+    monkeypatch.setattr(train_detector, "STATISTICS_BATCHES", 1)
+
+
+def tubedet(command: str, *options: object, settings: list[str] | None = None) -> Result:
+    pairs = [text for setting in settings or [] for text in ("--set", setting)]
+    return CliRunner().invoke(app, [command, *map(str, options), *pairs])
+
+
+def test_a_detector_is_trained_validated_and_trained_on(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["--data", f"jhmdb-21:{root}", "-o", run, "--device", "cpu", "--seed", 3]
+    settings = [*TINY, "steps=2", "evaluate_every=2"]
+
+    first = tubedet("train", *options, settings=settings)
+    second = tubedet("train", *options, "--resume", settings=["steps=3"])
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert f"weights: {run / 'best.safetensors'}" in first.stdout.replace("\n", "")
+    assert "step 2: total " in first.stderr
+    assert "step 2: f-mAP on the validation part @0.2 " in first.stderr
+    assert "listed but absent, so left out (1): walk/A_walk_f_cm_np1_ri_med_1" in first.stderr
+    assert load_checkpoint(run / "best.safetensors")[1].config["class_names"] == list(JHMDB_21)
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    assert (config["recipe"]["steps"], config["recipe"]["seed"]) == (3, 3)
+    assert config["recipe"]["evaluate_every"] == 2  # as the first command said
+    assert (config["data"]["clips"], config["validation"]["clips"]) == (21, 1)
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+    assert [event["step"] for event in events if "total" in event] == [1, 2, 3]
+    assert (run / "loss.png").is_file()
+
+
+def test_with_the_validation_clips_in_training_the_last_weights_are_kept(
+    root: Path, tmp_path: Path
+) -> None:
+    options = ["--data", f"jhmdb-21:{root}", "-o", tmp_path, "--part", "trainval"]
+
+    result = tubedet("train", *options, settings=[*TINY, "steps=1"])
+
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(tmp_path / "best.safetensors")[1].metrics == {}
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    assert (config["data"]["clips"], config["validation"]) == (22, None)
+
+
+def test_a_loss_that_is_not_finite_ends_with_code_1_and_one_line(
+    root: Path, tmp_path: Path
+) -> None:
+    options = ["--data", f"jhmdb-21:{root}", "-o", tmp_path]
+    assert (
+        tubedet("train", *options, settings=[*TINY, "steps=1", "evaluate_every=0"]).exit_code == 0
+    )
+    state = (tmp_path / "last.safetensors").read_bytes()
+    rates = ["head_rate=1e30", "stream_rate=1e30", "steps=9", "save_every=50"]
+
+    result = tubedet("train", *options, "--resume", settings=rates)
+
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()[1:]  # the first names the absent clip
+    assert re.match(r"tubedet: the loss of step \d is not finite \(", line)
+    assert f"the last good state is {tmp_path / 'last.safetensors'}" in line
+    assert (tmp_path / "last.safetensors").read_bytes() == state
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain-flow"])
+def test_a_folder_that_holds_a_run_is_left_alone(root: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "last.safetensors").write_bytes(b"hours of work")
+
+    result = tubedet(command, "--data", f"jhmdb-21:{root}", "-o", tmp_path)
+
+    assert result.exit_code == 6
+    assert "holds a run already; go on with --resume" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain-flow"])
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--resume"], 4),
+        (["--set", "stepps=3"], 2),
+        (["--set", "steps=no"], 2),
+        (["--part", "test"], 2),
+        (["--split", "2"], 5),
+    ],
+)
+def test_what_cannot_be_done_has_its_exit_code(
+    root: Path, tmp_path: Path, command: str, options: list[str], code: int
+) -> None:
+    result = tubedet(command, "--data", f"jhmdb-21:{root}", "-o", tmp_path / "run", *options)
+    assert result.exit_code == code, result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("train", r"flow_rate +0\.0 +of the flow network; 0 freezes it"),
+        ("pretrain-flow", r"sizes +128,192 +sides of the square samples"),
+    ],
+)
+def test_settings_are_listed_with_their_meaning(command: str, line: str) -> None:
+    result = tubedet(command, "--list-settings")
+
+    assert result.exit_code == 0
+    assert re.search(line, result.stdout)
+    assert "frame_pairs" not in result.stdout
+
+
+def test_pretrained_flow_goes_on_after_a_stop_and_into_a_detector(
+    root: Path, tmp_path: Path
+) -> None:
+    data = ["--data", f"jhmdb-21:{root}"]
+    flow = [*data, "-o", tmp_path / "flow"]
+    settings = ["sizes=64", "batch_size=1", "workers=0", "evaluation_samples=1", "save_every=1"]
+
+    first = tubedet("pretrain-flow", *flow, settings=[*settings, "steps=1"])
+    second = tubedet("pretrain-flow", *flow, "--resume", settings=["steps=2"])
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert "step 1: loss " in first.stderr
+    assert "step 2: loss " in second.stderr
+    assert "step 1: " not in second.stderr
+    config = json.loads((tmp_path / "flow" / "config.json").read_text("utf-8"))
+    assert (config["recipe"]["sizes"], config["recipe"]["steps"]) == ([64], 2)
+
+    weights = ["--flow", tmp_path / "flow" / "last.safetensors"]
+    detector = ["-o", tmp_path / "run", "--part", "trainval"]
+    third = tubedet("train", *data, *weights, *detector, settings=[*TINY, "steps=1"])
+
+    assert third.exit_code == 0, third.output
+    config = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert config["start"]["flow"]["file"] == "last.safetensors"

@@ -1,0 +1,272 @@
+import json
+import math
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.small_training import OneBatch, small_recipe, small_trainer, steps_of
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.errors import DatasetError, OutputError, WeightsError
+from tubedet.evaluation.evaluate import ClipEvaluated
+from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.training.detection_training import (
+    NonFiniteLossError,
+    StepDone,
+    Trainer,
+    Validated,
+)
+
+
+def weights_of(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_loss_falls_on_a_batch_seen_again_and_again(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    recipe = small_recipe(steps=40, flow_rate=0.0, save_every=40)
+    samples = OneBatch(data, ClipFrames(), seed=0)
+    trainer = small_trainer(data, tmp_path, recipe, "light", samples=samples)
+    trainer.network.fusion.dropout.p = 0.0
+
+    steps = steps_of(trainer.train(), most=30)
+
+    first, last = steps[0].losses, steps[-1].losses
+    assert last["total"] < 0.5 * first["total"]
+    for term in ("box", "overlap", "label"):
+        assert last[term] < first[term]
+
+
+def test_a_killed_run_goes_on_to_the_same_losses_bit_for_bit(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    unbroken = small_trainer(data, tmp_path / "unbroken", small_recipe())
+    killed = small_trainer(data, tmp_path / "killed", small_recipe())
+
+    all_six = [step.losses for step in steps_of(unbroken.train())]
+    first_four = [step.losses for step in steps_of(killed.train(), most=4)]  # saved after three
+    resumed = small_trainer(data, tmp_path / "killed", small_recipe())
+    resumed.resume()
+    last_three = [step.losses for step in steps_of(resumed.train())]
+
+    assert first_four == all_six[:4]
+    assert last_three == all_six[3:]
+    assert len({losses["total"] for losses in all_six}) == 6
+    assert same(weights_of(resumed), weights_of(unbroken))
+    assert same(resumed.average.tensors, unbroken.average.tensors)
+    logged = [event["step"] for event in resumed.run.events()]
+    assert logged == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_can_be_prolonged(data: AnnotatedDataset, tmp_path: Path) -> None:
+    steps_of(small_trainer(data, tmp_path, small_recipe(steps=2)).train())
+    longer = small_trainer(data, tmp_path, small_recipe(steps=3))
+    longer.resume()
+    assert [step.step for step in steps_of(longer.train())] == [3]
+
+
+def test_the_state_of_another_network_is_refused(data: AnnotatedDataset, tmp_path: Path) -> None:
+    small_trainer(data, tmp_path, small_recipe()).save()
+    with pytest.raises(WeightsError, match="not the state of this network") as failure:
+        small_trainer(data, tmp_path, small_recipe(), "brox").resume()
+    assert "\n" not in str(failure.value)
+
+
+def test_the_log_has_a_line_a_step_and_the_picture_is_drawn_at_the_end(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    trainer = small_trainer(data, tmp_path, small_recipe(steps=2))
+
+    steps = steps_of(trainer.train())
+
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert lines[1]["total"] == pytest.approx(steps[1].losses["total"], abs=1e-5)
+    assert steps[0].losses["total"] == pytest.approx(
+        sum(steps[0].losses[term] for term in ("box", "overlap", "label")), rel=1e-5
+    )
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_a_weight_takes_it_in(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    trainer = small_trainer(data, tmp_path, small_recipe())
+    events = trainer.train()
+    steps_of(events, most=4)
+    good = weights_of(trainer)
+    trainer.network.fusion.register_forward_hook(lambda module, inputs, raw: raw * math.nan)
+
+    with pytest.raises(NonFiniteLossError) as failure:
+        next(trainer.train())
+
+    assert "the loss of step 5 is not finite (total nan, box nan" in str(failure.value)
+    assert f"the last good state is {tmp_path / 'last.safetensors'}" in str(failure.value)
+    assert failure.value.exit_code == 1
+    assert same(weights_of(trainer), good)
+    assert trainer.run.load_state()[1]["step"] == 3
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_too(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    trainer = small_trainer(data, tmp_path, small_recipe())
+    good = weights_of(trainer)
+    weight: Any = trainer.network.fusion.conv.weight
+    weight.register_hook(lambda gradient: gradient * math.inf)
+
+    with pytest.raises(NonFiniteLossError, match=r"step 1 .*gradient.*last good state was none"):
+        next(trainer.train())
+
+    assert same(weights_of(trainer), good)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Any]:
+    """A function after which every file ends at 4 kB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_leaves_the_saved_state_whole(
+    data: AnnotatedDataset, tmp_path: Path, full_disk: Any
+) -> None:
+    trainer = small_trainer(data, tmp_path, small_recipe(save_every=2))
+    events = trainer.train()
+    steps_of(events, most=3)
+    full_disk()
+
+    with pytest.raises(OutputError, match=r"last\.safetensors: could not be written .*--resume"):
+        list(trainer.train())
+
+    resumed = small_trainer(data, tmp_path, small_recipe(save_every=2))
+    resumed.resume()
+    assert resumed.step == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"last.safetensors", "log.jsonl"}
+
+
+class Judge:
+    """Stands in for the validation: says what it is told, and remembers what it saw."""
+
+    def __init__(self, *f_maps: float) -> None:
+        self.f_maps = list(f_maps)
+        self.seen: list[Tensor] = []
+        self.published: list[tuple[Tensor, dict[str, float]]] = []
+
+    def validate(self, network: TwoStreamDetector) -> Iterator[Any]:
+        """One clip, then the next f-mAP."""
+        assert not network.training
+        self.seen.append(network.fusion.conv.weight.detach().clone())
+        yield ClipEvaluated("walk", 1, 1)
+        f_map = {"0.2": 1.0, "0.5": self.f_maps.pop(0), "0.75": 0.0}
+        yield SimpleNamespace(to_dict=lambda: {"f_map": f_map})
+
+    def publish(self, network: TwoStreamDetector, f_map: dict[str, float]) -> None:
+        """Remember it."""
+        self.published.append((network.fusion.conv.weight.detach().clone(), f_map))
+
+
+def test_the_average_is_validated_and_published_when_it_is_the_best_so_far(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    judge = Judge(0.25, 0.125, 0.5)
+    parts: dict[str, Any] = {"validate": judge.validate, "publish": judge.publish}
+    recipe = small_recipe(steps=5, evaluate_every=2)
+    trainer = small_trainer(data, tmp_path, recipe, **parts)
+
+    averages, found = [], []
+    for event in trainer.train():
+        if isinstance(event, StepDone):
+            assert trainer.network.training
+            averages.append(trainer.average.tensors["fusion.conv.weight"].clone())
+        elif isinstance(event, Validated):
+            found.append((event.step, event.f_map["0.5"], event.is_best))
+
+    assert found == [(2, 0.25, True), (4, 0.125, False), (5, 0.5, True)]
+    assert [f_map["0.5"] for _, f_map in judge.published] == [0.25, 0.5]
+    for weight, step in zip(judge.seen, (2, 4, 5), strict=True):
+        assert torch.equal(weight, averages[step - 1])
+    assert torch.equal(judge.published[0][0], judge.seen[0])
+    assert not torch.equal(judge.seen[2], trainer.network.fusion.conv.weight)
+    logged = [e["validation"]["0.5"] for e in trainer.run.events() if "validation" in e]
+    assert logged == [0.25, 0.125, 0.5]
+
+
+def test_validation_changes_nothing_about_the_training(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    judge = Judge(0.25, 0.5)
+    looked = small_trainer(
+        data, tmp_path / "1", small_recipe(steps=4, evaluate_every=2), validate=judge.validate
+    )
+    blind = small_trainer(data, tmp_path / "2", small_recipe(steps=4))
+
+    steps = [[s.losses for s in steps_of(trainer.train())] for trainer in (looked, blind)]
+
+    assert steps[0] == steps[1]
+    assert same(weights_of(looked), weights_of(blind))
+
+
+def test_a_resumed_run_remembers_its_best(data: AnnotatedDataset, tmp_path: Path) -> None:
+    first, second = Judge(0.5), Judge(0.25)
+    parts: dict[str, Any] = {"validate": first.validate, "publish": first.publish}
+    recipe = small_recipe(steps=3, evaluate_every=3)
+    list(small_trainer(data, tmp_path, recipe, **parts).train())
+    longer = small_recipe(steps=6, evaluate_every=3)
+    parts = {"validate": second.validate, "publish": second.publish}
+    resumed = small_trainer(data, tmp_path, longer, **parts)
+    resumed.resume()
+
+    list(resumed.train())
+
+    assert (len(first.published), len(second.published)) == (1, 0)
+
+
+def test_a_run_stopped_while_it_validates_has_its_state_and_validates_first_when_resumed(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    def fail(network: TwoStreamDetector) -> Iterator[Any]:
+        yield ClipEvaluated("walk", 1, 2)
+        raise DatasetError("run: a clip of the data set is bad")
+
+    recipe = small_recipe(steps=4, evaluate_every=2, save_every=50)
+    stopped = small_trainer(data, tmp_path, recipe, validate=fail)
+    with pytest.raises(DatasetError):
+        list(stopped.train())
+    judge = Judge(0.25, 0.5)
+    resumed = small_trainer(data, tmp_path, recipe, validate=judge.validate)
+    resumed.resume()
+
+    events = [event for event in resumed.train() if not isinstance(event, ClipEvaluated)]
+
+    assert [(type(event), event.step) for event in events] == [
+        (Validated, 2),
+        (StepDone, 3),
+        (StepDone, 4),
+        (Validated, 4),
+    ]
+    assert torch.equal(judge.seen[0], stopped.average.tensors["fusion.conv.weight"])
+
+
+def test_without_validation_the_average_is_published_whenever_the_state_is_saved(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    judge = Judge()
+    trainer = small_trainer(data, tmp_path, small_recipe(steps=4), publish=judge.publish)
+
+    list(trainer.train())
+
+    assert [f_map for _, f_map in judge.published] == [{}, {}]  # after steps 3 and 4
+    assert torch.equal(judge.published[1][0], trainer.average.tensors["fusion.conv.weight"])

@@ -1,0 +1,95 @@
+"""The `tubedet` program: its commands, and what a failure looks like from outside.
+
+No command imports a heavy library before it runs, so `tubedet --help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from io import TextIOWrapper
+from typing import Annotated, ParamSpec
+
+import typer
+
+from tubedet import __version__
+from tubedet.cli.console import complain, explain, say, show_traceback
+from tubedet.cli.detect import detect
+from tubedet.cli.doctor import doctor
+from tubedet.cli.evaluate import evaluate
+from tubedet.cli.pretrain_flow import pretrain_flow
+from tubedet.cli.train import train
+from tubedet.cli.weights import list_weights
+from tubedet.errors import EXIT_INTERRUPTED, TubedetError
+
+Params = ParamSpec("Params")
+
+app = typer.Typer(
+    name="tubedet",
+    help="Find actions in videos: what is done, where in every frame, and when.",
+    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 video, 4 weights, 5 data, 6 output, "
+    "7 some videos of several failed, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_app = typer.Typer(no_args_is_help=True, help="The checkpoints that come with tubedet.")
+
+
+def main() -> None:
+    """Run the program and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="tubedet")
+
+
+def with_exit_codes(command: Callable[Params, None]) -> Callable[Params, None]:
+    """Turn whatever a command raises into one line on stderr and the exit code it stands for."""
+
+    @wraps(command)
+    def run(*args: Params.args, **kwargs: Params.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except typer.Exit:
+            raise
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            if kwargs.get("debug"):
+                show_traceback(error)
+            complain(explain(error))
+            code = error.exit_code if isinstance(error, TubedetError) else TubedetError.exit_code
+            raise typer.Exit(code) from error
+
+    return run
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"tubedet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@weights_app.callback()
+def _weights() -> None:
+    pass
+
+
+app.command("detect")(with_exit_codes(detect))
+app.command("evaluate")(with_exit_codes(evaluate))
+app.command("doctor")(with_exit_codes(doctor))
+app.command("train")(with_exit_codes(train))
+app.command("pretrain-flow")(with_exit_codes(pretrain_flow))
+app.add_typer(weights_app, name="weights")
+weights_app.command("list")(with_exit_codes(list_weights))

@@ -1,0 +1,173 @@
+"""What can be said to `tubedet detect`, one name an option."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+OUTPUT, RANGE, NETWORK, BOXES, MESSAGES = "Output", "Range", "Network", "Boxes", "Messages"
+
+Videos = Annotated[
+    list[str],
+    Argument(
+        metavar="VIDEO|FOLDER",
+        help="Video files, folders that are searched for videos, or - for a video on stdin.",
+    ),
+]
+
+OutputFolder = Annotated[
+    str,
+    Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Where the results go, made if absent; - for JSON lines on stdout.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Formats = Annotated[
+    list[str] | None,
+    Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="mp4, csv, json or jsonl; repeatable.",
+        show_default="mp4 and csv",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Overwrite = Annotated[
+    bool, Option("--overwrite", help="Replace existing results.", rich_help_panel=OUTPUT)
+]
+SkipExisting = Annotated[
+    bool,
+    Option(
+        "--skip-existing",
+        help="Leave out videos whose results are all there and whole.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+Start = Annotated[
+    str | None,
+    Option(
+        metavar="MOMENT",
+        help="Begin here: 12.5 (seconds), 300f (frame) or 00:01:02.500.",
+        rich_help_panel=RANGE,
+    ),
+]
+End = Annotated[
+    str | None, Option(metavar="MOMENT", help="End before this moment.", rich_help_panel=RANGE)
+]
+Duration = Annotated[
+    str | None, Option(metavar="LENGTH", help="End so long after --start.", rich_help_panel=RANGE)
+]
+Stride = Annotated[
+    int,
+    Option(
+        min=1,
+        metavar="N",
+        help="Detect every N-th frame; the MP4 keeps them all and shows the last box faintly.",
+        rich_help_panel=RANGE,
+    ),
+]
+MaxFrames = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help="Stop after N detected frames.", rich_help_panel=RANGE),
+]
+
+Weights = Annotated[
+    str | None,
+    Option(
+        metavar="NAME|FILE",
+        help="A name from `tubedet weights list`, or a checkpoint file.",
+        show_default="the bundled one",
+        rich_help_panel=NETWORK,
+    ),
+]
+Device = Annotated[
+    str,
+    Option(
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Precision = Annotated[
+    str,
+    Option(
+        metavar="PRECISION",
+        help="fp32, bf16, fp16; auto takes what suits the device.",
+        rich_help_panel=NETWORK,
+    ),
+]
+BatchSize = Annotated[
+    int,
+    Option(
+        min=1,
+        metavar="N",
+        help="Frames that go through the network together; 1 is online, as in the paper.",
+        rich_help_panel=NETWORK,
+    ),
+]
+FlowImages = Annotated[
+    Path | None,
+    Option(
+        metavar="FOLDER",
+        help="For the brox preset: the flow of VIDEO.* in FOLDER/VIDEO/00001.jpg and so on.",
+        rich_help_panel=NETWORK,
+    ),
+]
+
+MinScore = Annotated[
+    float | None,
+    Option(
+        min=0,
+        max=1,
+        metavar="SCORE",
+        help="Report boxes with at least this score.",
+        show_default="the weights' own",
+        rich_help_panel=BOXES,
+    ),
+]
+Classes = Annotated[
+    list[str] | None,
+    Option(
+        "--class",
+        metavar="NAME",
+        help="Report only this class; repeatable.",
+        show_default="all",
+        rich_help_panel=BOXES,
+    ),
+]
+MaxBoxes = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        help="Report the N best boxes of a frame.",
+        show_default="1",
+        rich_help_panel=BOXES,
+    ),
+]
+AllBoxes = Annotated[
+    bool,
+    Option("--all-boxes", help="Report all boxes that are not suppressed.", rich_help_panel=BOXES),
+]
+NmsIou = Annotated[
+    float,
+    Option(
+        min=0,
+        max=1,
+        metavar="IOU",
+        help="Suppress a box that overlaps a better one of its class by more than this.",
+        rich_help_panel=BOXES,
+    ),
+]
+
+Quiet = Annotated[
+    bool, Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel=MESSAGES)
+]
+Debug = Annotated[
+    bool, Option("--debug", help="Show where an error comes from.", rich_help_panel=MESSAGES)
+]

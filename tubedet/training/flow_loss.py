@@ -1,0 +1,36 @@
+"""The loss that flow is learned with; no file, no optimiser."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tubedet.models.flownet2.layers import FlowPyramid
+from tubedet.models.flownet2.stacks import DIV_FLOW
+
+# Weights of flow2 … flow6, each on a sum over the level's pixels: FlowNet's Caffe definition.
+LEVEL_WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)
+
+
+def multi_scale_loss(pyramid: FlowPyramid, flow_uv: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """FlowNet's training loss.
+
+    Args:
+        pyramid: predicted flow2 … flow6, in px / 20.
+        flow_uv: (B, 2, H, W) true flow, px.
+        known: (B, H, W) bool, where it counts.
+
+    Returns:
+        The loss: `LEVEL_WEIGHTS` times the sums of end-point errors, over the number of pixels of
+        flow2, which makes it independent of the input's size. And flow2's mean error in px.
+    """
+    valid = known[:, None].float()
+    true = flow_uv / DIV_FLOW * valid
+    loss, errors = flow_uv.new_zeros(()), []
+    for flow, weight in zip(pyramid, LEVEL_WEIGHTS, strict=True):
+        cell = flow_uv.shape[-1] // flow.shape[-1]
+        share = F.avg_pool2d(valid, cell)
+        target = F.avg_pool2d(true, cell) / share.clamp(min=1e-6)
+        error = torch.linalg.vector_norm(flow.float() - target, dim=1) * (share[:, 0] > 0.5)
+        loss = loss + weight / LEVEL_WEIGHTS[0] * error.sum()
+        errors.append(error.detach())
+    return loss / errors[0].numel(), errors[0].mean() * DIV_FLOW

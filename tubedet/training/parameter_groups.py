@@ -1,0 +1,59 @@
+"""What is trained, how fast, and what stays as it is.
+
+The flow network learns at its own weak rate (paper §IV-C) or not at all. Batch norm keeps its
+statistics: they come from pre-training, and as part of the convolutions it costs nothing.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
+from tubedet.training.recipes import Recipe
+
+
+def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
+    """Stop the gradient of all that the recipe keeps, and put the network into training mode."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    if network.flow is not None and recipe.flow_rate == 0:
+        network.flow.requires_grad_(False)
+    for stream, blocks in (
+        (network.rgb_stream, recipe.frozen_rgb_blocks),
+        (network.motion_stream, recipe.frozen_motion_blocks),
+    ):
+        if blocks and isinstance(stream, EfficientNetLiteStream):
+            stream.backbone.stem.requires_grad_(False)
+            stream.backbone.blocks[:blocks].requires_grad_(False)
+
+
+def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[str, Any]]:
+    """Groups for the optimiser: `name`, `params`, `lr`, `weight_decay` (0 for vectors).
+
+    "flow", "backbones" and "head" (all the rest), each in two: matrices and kernels, and, with
+    ".vectors" behind the name, biases and norms. A group without a trained parameter is left out.
+    """
+    rates = {
+        "flow": recipe.flow_rate,
+        "backbones": recipe.stream_rate,
+        "head": recipe.head_rate,
+    }
+    groups: dict[str, dict[str, Any]] = {}
+    for name, rate in rates.items():
+        for suffix, decay in (("", recipe.weight_decay), (".vectors", 0.0)):
+            group = {"name": name + suffix, "params": [], "lr": rate, "weight_decay": decay}
+            groups[name + suffix] = group
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            suffix = "" if parameter.ndim > 1 else ".vectors"
+            groups[_part_of(name) + suffix]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]
+
+
+def _part_of(name: str) -> str:
+    if name.startswith("flow."):
+        return "flow"
+    return "backbones" if ".backbone." in name else "head"

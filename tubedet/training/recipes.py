@@ -1,0 +1,164 @@
+"""Every number of a training run, with where it comes from; printable, and changed by `--set`."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from inspect import getdoc
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+from tubedet.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+AnyRecipe = TypeVar("AnyRecipe", bound="DataclassInstance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a detector is trained.
+
+    The learning rate warms up, stays, and falls along a cosine in the last `cooldown_steps`, so
+    that a run can be prolonged (`--resume --set steps=N`) without having been planned that long.
+
+    Attributes:
+        preset: the network, see `models/presets.py`.
+        input_size: side of the network's square input, px.
+        flow_size: side of the square `light` estimates flow on; none: nearest half the input.
+        steps: optimiser steps in all.
+        batch_size: pairs a step.
+        stream_rate: AdamW's learning rate of both backbones.
+        head_rate: of everything that starts from scratch.
+        flow_rate: of the flow network; 0 freezes it. Weak, as paper §IV-C has it (1e-7 there).
+        weight_decay: of weights with more than one dimension.
+        warmup_steps: length of the rise of the rates.
+        cooldown_steps: length of their fall.
+        max_gradient_norm: larger gradients are scaled down to it.
+        ema_decay: of the averaged weights that are evaluated and kept.
+        frozen_rgb_blocks: leading backbone blocks of the RGB stream that stay as they start.
+        frozen_motion_blocks: the same for the motion stream.
+        dropout: on the fused activations.
+        stream_dropout: probability that a sample is decided by one stream alone, either one.
+        label_smoothing: of the class target.
+        background_fraction: share of samples that show no actor.
+        evaluate_every: steps between two looks at the validation part; 0: never.
+        save_every: steps between two saved states.
+        seed: of sampling, initialisation and dropout.
+
+    Raises:
+        UsageError: if a number is out of its range.
+    """
+
+    preset: str = "light"
+    input_size: int = 224
+    flow_size: int | None = 192
+    steps: int = 20_000
+    batch_size: int = 16
+    stream_rate: float = 4e-4
+    head_rate: float = 1.5e-3
+    flow_rate: float = 0.0
+    weight_decay: float = 0.02
+    warmup_steps: int = 300
+    cooldown_steps: int = 4_000
+    max_gradient_norm: float = 10.0
+    ema_decay: float = 0.998
+    frozen_rgb_blocks: int = 5
+    frozen_motion_blocks: int = 0
+    dropout: float = 0.3
+    stream_dropout: float = 0.2
+    label_smoothing: float = 0.1
+    background_fraction: float = 0.08
+    evaluate_every: int = 1_500
+    save_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail, or silently do nothing, hours later."""
+        shares = ("ema_decay", "dropout", "stream_dropout", "label_smoothing")
+        for name in (*shares, "background_fraction"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
+        for name in ("input_size", "steps", "batch_size", "save_every", "max_gradient_norm"):
+            self._require(name, getattr(self, name) > 0, "a number above 0")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float):
+                self._require(field.name, 0 <= value < float("inf"), "a number from 0")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise UsageError(f"{name}={getattr(self, name)}: expected {expected}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def rate_factor(step: int, recipe: Recipe) -> float:
+    """Share of the full learning rate at a step: ramp up, level, half a cosine down."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    left = (recipe.steps - step) / max(1, recipe.cooldown_steps)
+    return warm * (1.0 if left >= 1 else 0.5 - 0.5 * math.cos(math.pi * left))
+
+
+class Setting(NamedTuple):
+    """One line of a printed recipe."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def explain_settings(recipe: "DataclassInstance") -> list[Setting]:
+    """All settings of a recipe with what its docstring says of them."""
+    text = getdoc(type(recipe)) or ""
+    entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
+    meanings = {name: " ".join(meaning.split()) for name, meaning in entries}
+    return [
+        Setting(field.name, _written(getattr(recipe, field.name)), meanings.get(field.name, ""))
+        for field in fields(recipe)
+    ]
+
+
+def apply_settings(recipe: AnyRecipe, settings: Sequence[str]) -> AnyRecipe:
+    """A recipe with `key=value` settings applied; "none" where a setting may be absent.
+
+    Raises:
+        UsageError: unknown key, or a value that is not of the key's type or out of its range.
+    """
+    kinds = get_type_hints(type(recipe))
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator or key not in kinds:
+            raise UsageError(f"--set {setting}: expected key=value with one of {', '.join(kinds)}")
+        try:
+            changes[key] = _parsed(text, kinds[key])
+        except (ValueError, KeyError) as error:
+            shown = _written(getattr(recipe, key))
+            raise UsageError(f"--set {setting}: expected a value such as {shown}") from error
+    return replace(recipe, **changes)
+
+
+def stored_settings(stored: Mapping[str, Any]) -> list[str]:
+    """A recipe as JSON gives it back, as settings for `apply_settings`."""
+    return [f"{key}={_written(value)}" for key, value in stored.items()]
+
+
+def _written(value: object) -> str:
+    """The text that `_parsed` makes the value of."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _parsed(text: str, kind: Any) -> Any:
+    if isinstance(kind, UnionType):
+        kind = get_args(kind)[0]
+        return None if text == "none" else _parsed(text, kind)
+    if get_origin(kind) is tuple:
+        return tuple(_parsed(part, get_args(kind)[0]) for part in text.split(","))
+    if kind is bool:
+        return {"true": True, "false": False}[text]
+    return kind(text)

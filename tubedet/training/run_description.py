@@ -1,0 +1,53 @@
+"""What config.json says of a run: enough to repeat it, and to refuse to go on with other data."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tubedet import __version__
+from tubedet.checkpoints.catalog import sha256_of
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def describe_program() -> dict[str, Any]:
+    """Versions of what trains."""
+    return {
+        "tubedet_version": __version__,
+        "git_revision": git_revision(),
+        "torch_version": torch.__version__,
+    }
+
+
+def describe_data(data: AnnotatedDataset) -> dict[str, Any]:
+    """Which clips; `sha256` also covers their labels and boxes."""
+    return {
+        "name": data.name,
+        "split": data.split,
+        "part": data.part,
+        "clips": len(data.clips),
+        "missing_videos": list(data.missing_videos),
+        "sha256": data.sha256,
+    }
+
+
+def describe_file(path: Path | None) -> dict[str, str] | None:
+    """Name and hash of a file that a run starts from; WeightsError if it cannot be read."""
+    return None if path is None else {"file": path.name, "sha256": sha256_of(path)}
+
+
+def git_revision() -> str | None:
+    """The checkout's commit, with "-dirty" where files differ from it; None outside a checkout."""
+    if not (CHECKOUT / ".git").exists():
+        return None
+    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        found = subprocess.run(
+            [*command, "--exclude=*"], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

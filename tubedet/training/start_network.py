@@ -1,0 +1,124 @@
+"""The network that a training run starts from, or goes on with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
+from tubedet.checkpoints.native import load_checkpoint
+from tubedet.checkpoints.run_state import load_flow_network
+from tubedet.datasets.anchor_clusters import box_sizes, cluster_anchors
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.errors import UsageError, WeightsError
+from tubedet.models.motion_input import ResizedFlow
+from tubedet.models.presets import OUTPUT_STRIDE, DetectorConfig, build_detector
+from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
+from tubedet.training.recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartWeights:
+    """What a network starts from.
+
+    Attributes:
+        checkpoint: a tubedet checkpoint, for everything, anchors included.
+        imagenet: published EfficientNet-Lite0 file, for both streams' backbones.
+        flow: what a flow pre-training run left, for the flow network.
+    """
+
+    checkpoint: Path | None = None
+    imagenet: Path | None = None
+    flow: Path | None = None
+
+
+def start_network(
+    recipe: Recipe, training: AnnotatedDataset, start: StartWeights
+) -> tuple[DetectorConfig, TwoStreamDetector]:
+    """Build the recipe's network for the classes of a data set and fill it with start weights.
+
+    Raises:
+        UsageError: if there is no such network, or it has no part that given weights are for.
+        WeightsError: if weights cannot be read or do not fit.
+        DatasetError: if the data has fewer boxes than a detector has anchors.
+    """
+    if start.imagenet is not None and recipe.preset != "light":
+        raise UsageError(f"preset {recipe.preset} has no EfficientNet-Lite0 for {start.imagenet}")
+    if start.flow is not None and recipe.preset == "brox":
+        raise UsageError(f"preset brox has no flow network for {start.flow}")
+    if start.checkpoint is not None:
+        config, network = _from_checkpoint(start.checkpoint, recipe, training.class_names)
+    else:
+        config, network = _from_scratch(recipe, training)
+    for stream in (network.rgb_stream, network.motion_stream):
+        if start.imagenet is not None and isinstance(stream, EfficientNetLiteStream):
+            load_imagenet_backbone(start.imagenet, stream.backbone)
+    if start.flow is not None and network.flow is not None:
+        inner = network.flow.network if isinstance(network.flow, ResizedFlow) else network.flow
+        load_flow_network(start.flow, inner)
+    return config, network
+
+
+def resumed_network(
+    recipe: Recipe, stored: dict[str, Any]
+) -> tuple[DetectorConfig, TwoStreamDetector]:
+    """The network of a run, from its stored configuration; its weights are still to be loaded.
+
+    Raises:
+        UsageError: if the recipe names another preset than the run has.
+    """
+    if stored["preset"] != recipe.preset:
+        raise UsageError(f"preset={recipe.preset}: the run to resume trains {stored['preset']}")
+    config = _config({**stored, **_network_settings(recipe)})
+    return config, build_detector(config)
+
+
+def _from_scratch(
+    recipe: Recipe, training: AnnotatedDataset
+) -> tuple[DetectorConfig, TwoStreamDetector]:
+    sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
+    config = _config(
+        {
+            "preset": recipe.preset,
+            "class_names": training.class_names,
+            "anchors_wh": cluster_anchors(sizes).tolist(),
+            **_network_settings(recipe),
+        }
+    )
+    network = build_detector(config)
+    # One prediction in hundreds answers for a box: start from that belief.
+    network.fusion.start_sceptical()
+    return config, network
+
+
+def _from_checkpoint(
+    path: Path, recipe: Recipe, class_names: tuple[str, ...]
+) -> tuple[DetectorConfig, TwoStreamDetector]:
+    trained, header = load_checkpoint(path)
+    config = _config({**header.config, **_network_settings(recipe)})
+    for what, found, wanted in (
+        ("preset", config.preset, recipe.preset),
+        ("classes", config.class_names, class_names),
+    ):
+        if found != wanted:
+            raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
+    network = build_detector(config)
+    network.load_state_dict(trained.state_dict())
+    return config, network
+
+
+def _network_settings(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe decides of a network whose weights may come from elsewhere."""
+    return {
+        "input_size": recipe.input_size,
+        "flow_size": recipe.flow_size,
+        "dropout": recipe.dropout,
+        "stream_dropout": recipe.stream_dropout,
+    }
+
+
+def _config(values: dict[str, Any]) -> DetectorConfig:
+    try:
+        return DetectorConfig.from_dict(values)
+    except ValueError as error:
+        raise UsageError(f"no network can be built: {error}") from error
