@@ -1,8 +1,7 @@
 import json
 import pickle
-import resource
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.full_disk import full_disk
 from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.checkpoints.native import (
     CheckpointHeader,
@@ -246,21 +246,12 @@ def test_a_network_that_overflows_the_stored_type_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """Refuse every write beyond the first 4 kB of a file, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_the_previous_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "w"
     path.write_bytes(b"previous")
-    with pytest.raises(OutputError, match="could not be written"):
-        save_checkpoint(path, small_network(CONFIG), HEADER)
+    network = small_network(CONFIG)
+    with full_disk(), pytest.raises(OutputError, match="could not be written"):
+        save_checkpoint(path, network, HEADER)
     assert path.read_bytes() == b"previous"
     assert list(tmp_path.iterdir()) == [path]
 

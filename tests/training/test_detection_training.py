@@ -1,6 +1,5 @@
 import json
 import math
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.full_disk import full_disk
 from tests.small_training import OneBatch, small_recipe, small_trainer, steps_of
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.clip_frames import ClipFrames
@@ -132,23 +132,17 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(
     assert same(weights_of(trainer), good)
 
 
-@pytest.fixture
-def full_disk() -> Iterator[Any]:
-    """A function after which every file ends at 4 kB, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_disk_that_fills_up_stops_the_run_and_leaves_the_saved_state_whole(
-    data: AnnotatedDataset, tmp_path: Path, full_disk: Any
+    data: AnnotatedDataset, tmp_path: Path
 ) -> None:
     trainer = small_trainer(data, tmp_path, small_recipe(save_every=2))
     events = trainer.train()
     steps_of(events, most=3)
-    full_disk()
 
-    with pytest.raises(OutputError, match=r"last\.safetensors: could not be written .*--resume"):
+    with (
+        full_disk(),
+        pytest.raises(OutputError, match=r"last\.safetensors: could not be written .*--resume"),
+    ):
         list(trainer.train())
 
     resumed = small_trainer(data, tmp_path, small_recipe(save_every=2))

@@ -1,0 +1,21 @@
+"""A disk that is full for a moment."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ROOM_BYTES = 4096
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let every file of this process end at 4 kB, inside the block alone.
+
+    A fixture would last too long: the test runner's own log may be such a file.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
