@@ -48,7 +48,8 @@ def test_every_detect_command_runs(folder: Path) -> None:
 def test_a_video_on_stdin_becomes_json_lines_on_stdout(folder: Path) -> None:
     (command,) = (command for command in COMMANDS if command.startswith("cat "))
     into, program, _ = command.split(" | ")
-    assert (into, program) == ("cat video.mp4", "tubedet detect - -o -")
+    assert into == "cat video.mp4"
+    assert program.startswith("tubedet detect - -o -")
     run = subprocess.run(
         [sys.executable, "-m", "tests.scripted_program", "detect", "-", "-o", "-"],
         cwd=ROOT,
