@@ -5,9 +5,13 @@ from pathlib import Path
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
+from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.errors import DatasetError, UsageError
 
-LOADERS: dict[str, Callable[[Path, int, str], AnnotatedDataset]] = {"jhmdb-21": load_jhmdb_21}
+LOADERS: dict[str, Callable[[Path, int, str], AnnotatedDataset]] = {
+    "jhmdb-21": load_jhmdb_21,
+    "ucf101-24": load_ucf101_24,
+}
 
 
 def load_named_dataset(name_and_path: str, split: int, part: str) -> AnnotatedDataset:
