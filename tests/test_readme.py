@@ -8,12 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import write_video
 from tubedet import errors, pipeline
 from tubedet.cli.app import app
+from tubedet.labels import UCF101_24
+from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
+from tubedet.models.yolov2.anchors import VOC_2016
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,6 +76,20 @@ def test_every_make_target_is_in_the_makefile() -> None:
     assert targets >= {"demo", "test"}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_table_of_networks_says_their_sizes_and_costs(preset: str) -> None:
+    config = DetectorConfig(preset=preset, class_names=UCF101_24, anchors_wh=VOC_2016)
+    with torch.device("meta"):
+        network = build_detector(config).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, 2, 320, 320))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    (row,) = re.findall(rf"^\| `{preset}` \|.*", README, re.MULTILINE)
+    size, cost = row.strip("| ").split(" | ")[-2:]
+    assert size == f"{parameters / 1e6:.1f} M"
+    assert cost == f"{counter.get_total_flops() / 1e9:.1f}"
 
 
 def test_the_table_of_exit_codes_is_that_of_the_program() -> None:

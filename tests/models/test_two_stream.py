@@ -120,7 +120,15 @@ def test_config_survives_json() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"preset": "yolo9000"}, {"input_size": 100}, {"class_names": ()}, {"anchors_wh": ()}],
+    [
+        {"preset": "yolo9000"},
+        {"input_size": 100},
+        {"input_size": 64 * 10**6},
+        {"flow_size": -64},
+        {"flow_size": 100},
+        {"class_names": ()},
+        {"anchors_wh": ()},
+    ],
 )
 def test_impossible_config_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"preset|multiple|class"):

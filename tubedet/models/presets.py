@@ -25,9 +25,9 @@ from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 Preset = Literal["flownet2", "flownet2-css", "flownet2-sd", "brox", "light"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 OUTPUT_STRIDE = 32
+FLOW_MULTIPLE = 64  # six stages of stride 2
+MAX_SIDE = 4096  # px; a header that asks for more is damaged
 LIGHT_FLOW_WIDTH = 0.25
-# FlowNet regresses px / 20; inside FlowNet2 the reference multiplies its SD branch back so.
-LIGHT_SD_SCALE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,8 @@ class DetectorConfig:
         sd_scale: what FlowNet2-SD's output is multiplied by (reference: 20).
         align_corners: of FlowNet2's bilinear upsampling (True before PyTorch 0.4).
         flow_size: side of the square `light` estimates flow on; None: nearest half the input.
-        width: multiplies hidden channels of the Darknet presets; 1 is the paper's network.
+            The other presets estimate it on the input itself.
+        width: multiplies hidden channels of the paper's presets, for tests; `light` has its own.
         dropout: on the fused activations, in training only.
         stream_dropout: chance that a training sample is left with one stream.
     """
@@ -66,12 +67,10 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ValueError(f"unknown preset '{self.preset}': one of {', '.join(PRESETS)}")
-        multiple = 64 if self.preset.startswith("flownet2") else OUTPUT_STRIDE
-        if self.input_size <= 0 or self.input_size % multiple:
-            raise ValueError(
-                f"input size {self.input_size}: a multiple of {multiple} is needed by "
-                f"'{self.preset}'"
-            )
+        multiple = FLOW_MULTIPLE if self.preset.startswith("flownet2") else OUTPUT_STRIDE
+        _require_multiple("input size", self.input_size, multiple)
+        if self.flow_size is not None:
+            _require_multiple("flow size", self.flow_size, FLOW_MULTIPLE)
         if not self.class_names or not self.anchors_wh:
             raise ValueError("a detector needs at least one class and one anchor")
 
@@ -114,9 +113,16 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
     )
 
 
+def _require_multiple(what: str, side: int, multiple: int) -> None:
+    if not 0 < side <= MAX_SIDE or side % multiple:
+        raise ValueError(f"{what} {side}: expected a multiple of {multiple} up to {MAX_SIDE}")
+
+
 def _build_flow(config: DetectorConfig) -> nn.Module | None:
     if config.preset == "light":
-        network = FlowNet2SD(width=LIGHT_FLOW_WIDTH, sd_scale=LIGHT_SD_SCALE)
+        network = FlowNet2SD(
+            width=LIGHT_FLOW_WIDTH, sd_scale=config.sd_scale, align_corners=config.align_corners
+        )
         return ResizedFlow(network, config.flow_size or flow_input_size(config.input_size))
     builders: dict[str, Callable[[], nn.Module]] = {
         "flownet2": lambda: FlowNet2(width=config.width, align_corners=config.align_corners),
