@@ -14,7 +14,6 @@ from tubedet.checkpoints.native import load_checkpoint
 from tubedet.cli.app import app
 from tubedet.datasets import jhmdb_21
 from tubedet.labels import JHMDB_21
-from tubedet.training import train_detector
 
 FRAMES, WIDTH, HEIGHT = 4, 64, 48
 TINY = ["input_size=64", "flow_size=64", "batch_size=1", "warmup_steps=1", "cooldown_steps=1"]
@@ -39,10 +38,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Source B is for validation; batch norm is measured on one batch."""
+    """Source B is for validation."""
     hashes = frozenset({jhmdb_21._short_hash("B")})
     monkeypatch.setattr(jhmdb_21, "_validation_hashes", lambda: hashes)
-    monkeypatch.setattr(train_detector, "STATISTICS_BATCHES", 1)
 
 
 def tubedet(command: str, *options: object, settings: list[str] | None = None) -> Result:
@@ -94,7 +92,7 @@ def test_a_loss_that_is_not_finite_ends_with_code_1_and_one_line(
         tubedet("train", *options, settings=[*TINY, "steps=1", "evaluate_every=0"]).exit_code == 0
     )
     state = (tmp_path / "last.safetensors").read_bytes()
-    rates = ["head_rate=1e30", "stream_rate=1e30", "steps=9", "save_every=50"]
+    rates = ["head_rate=1e30", "rgb_rate=1e30", "steps=9", "save_every=50"]
 
     result = tubedet("train", *options, "--resume", settings=rates)
 

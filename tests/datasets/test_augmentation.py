@@ -17,7 +17,7 @@ from tubedet.datasets.augmentation import (
     draw_view,
 )
 
-RECIPE = AugmentationRecipe()
+RECIPE = AugmentationRecipe(min_visible=0.7)
 FRAME_WH = (320, 240)
 DRAWS = 200
 

@@ -133,3 +133,15 @@ def test_config_survives_json() -> None:
 def test_impossible_config_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"preset|multiple|class"):
         DetectorConfig.from_dict({**config("flownet2-sd").to_dict(), **settings})
+
+
+def test_motion_alone_is_what_is_left_without_the_rgb_features() -> None:
+    torch.manual_seed(0)
+    network = build_detector(config("light", input_size=64)).eval()
+    clip = torch.rand(2, 3, 2, 64, 64) * 255
+    both, alone = network.with_motion_alone(clip).chunk(2)
+    torch.testing.assert_close(both, network(clip))
+    motion = network.motion_stream(network.motion(clip))
+    # In the place of the missing half, the other one counts twice, as with dropout.
+    expected = network.fusion(torch.zeros_like(motion), 2 * motion)
+    torch.testing.assert_close(alone, expected)

@@ -13,10 +13,10 @@ FLOW = FlowPretrainingConfig(frame_pairs=Path("pairs.npy"), run_folder=Path("run
 
 def test_settings_replace_numbers_by_their_type() -> None:
     recipe = apply_settings(
-        Recipe(), ["steps=5", "stream_rate=1e-3", "preset=flownet2-sd", "flow_size=none", "steps=7"]
+        Recipe(), ["steps=5", "rgb_rate=1e-3", "preset=flownet2-sd", "flow_size=none", "steps=7"]
     )
 
-    assert recipe == Recipe(steps=7, stream_rate=1e-3, preset="flownet2-sd", flow_size=None)
+    assert recipe == Recipe(steps=7, rgb_rate=1e-3, preset="flownet2-sd", flow_size=None)
     assert isinstance(recipe.steps, int)
     assert apply_settings(recipe, ["flow_size=128"]).flow_size == 128
 

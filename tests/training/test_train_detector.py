@@ -17,7 +17,6 @@ from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import DatasetError, UsageError, WeightsError
 from tubedet.models.presets import build_detector
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.training import train_detector
 from tubedet.training.detection_training import Trainer, Validated
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
@@ -28,9 +27,8 @@ Prepare = Callable[..., Trainer]
 
 
 @pytest.fixture
-def prepare(data: AnnotatedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+def prepare(data: AnnotatedDataset, tmp_path: Path) -> Prepare:
     """`prepare_training` of a one-step run in `tmp_path/run`, with what a test says otherwise."""
-    monkeypatch.setattr(train_detector, "STATISTICS_BATCHES", 1)
 
     def call(recipe: Recipe | None = None, **options: Any) -> Trainer:
         training, validation = options.pop("training", data), options.pop("validation", None)

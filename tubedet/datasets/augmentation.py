@@ -30,14 +30,14 @@ class AugmentationRecipe:
     their inverse. `background_chance` is that of a crop without any actor.
     """
 
-    min_visible: float = 0.7
-    min_side: float = 0.55
-    max_aspect: float = 1.3
+    min_visible: float = 0.6
+    min_side: float = 0.45
+    max_aspect: float = 1.5
     flip_chance: float = 0.5
     hue: float = 0.1
     saturation: float = 1.5
     exposure: float = 1.5
-    grey_chance: float = 0.1
+    grey_chance: float = 0.2
     background_chance: float = 0.1
 
 

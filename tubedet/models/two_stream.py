@@ -3,7 +3,8 @@
 Differentiable from the two frames to the raw predictions; knows nothing of files or of losses.
 """
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, cat, nn
 
 from tubedet.models.early_fusion import EarlyFusion
 from tubedet.models.motion_input import encode_motion
@@ -41,6 +42,19 @@ class TwoStreamDetector(nn.Module):
         """
         frame = clip[:, :, 0] / 255.0
         raw: Tensor = self.fusion(self.rgb_stream(frame), self.motion_stream(self.motion(clip)))
+        return raw
+
+    def with_motion_alone(self, clip: Tensor) -> Tensor:
+        """Raw predictions (2B, A*(5+C), S/32, S/32): of both streams, then of motion alone.
+
+        For training: told only what the fused map gets wrong, the motion stream learns nothing once
+        the RGB stream knows the training frames by heart.
+        """
+        rgb = self.rgb_stream(clip[:, :, 0] / 255.0)
+        motion = self.motion_stream(self.motion(clip))
+        raw: Tensor = self.fusion(
+            cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion])
+        )
         return raw
 
     def motion(self, clip: Tensor) -> Tensor:

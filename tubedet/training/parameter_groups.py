@@ -1,7 +1,9 @@
 """What is trained, how fast, and what stays as it is.
 
-The flow network learns at its own weak rate (paper §IV-C) or not at all. Batch norm keeps its
-statistics: they come from pre-training, and as part of the convolutions it costs nothing.
+The flow network learns at its own weak rate (paper §IV-C) or not at all. In the RGB backbone of
+`light` batch norm keeps the statistics of its pre-training: frames are what they were measured on,
+and as part of the convolutions it costs nothing. Everywhere else it follows the batches. Frozen on
+the motion stream, whose input looks like no photograph, it let whole channels die.
 """
 
 from typing import Any
@@ -14,31 +16,36 @@ from tubedet.training.recipes import Recipe
 
 
 def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
-    """Stop the gradient of all that the recipe keeps, and put the network into training mode."""
+    """Put the network into training mode, all but what the recipe keeps."""
     network.train()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
+    kept: list[nn.Module] = []
     if network.flow is not None and recipe.flow_rate == 0:
-        network.flow.requires_grad_(False)
+        kept.append(network.flow)
     for stream, blocks in (
         (network.rgb_stream, recipe.frozen_rgb_blocks),
         (network.motion_stream, recipe.frozen_motion_blocks),
     ):
         if blocks and isinstance(stream, EfficientNetLiteStream):
-            stream.backbone.stem.requires_grad_(False)
-            stream.backbone.blocks[:blocks].requires_grad_(False)
+            kept += [stream.backbone.stem, *stream.backbone.blocks[:blocks]]
+    for module in kept:
+        module.requires_grad_(False).eval()
+    if isinstance(network.rgb_stream, EfficientNetLiteStream):
+        for module in network.rgb_stream.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
 
 def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups for the optimiser: `name`, `params`, `lr`, `weight_decay` (0 for vectors).
 
-    "flow", "backbones" and "head" (all the rest), each in two: matrices and kernels, and, with
-    ".vectors" behind the name, biases and norms. A group without a trained parameter is left out.
+    "flow", the backbones "rgb" and "motion", and "head" (all the rest), each in two: matrices and
+    kernels, and, with ".vectors" behind the name, biases and norms. A group without a trained
+    parameter is left out.
     """
     rates = {
         "flow": recipe.flow_rate,
-        "backbones": recipe.stream_rate,
+        "rgb": recipe.rgb_rate,
+        "motion": recipe.motion_rate,
         "head": recipe.head_rate,
     }
     groups: dict[str, dict[str, Any]] = {}
@@ -56,4 +63,6 @@ def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[st
 def _part_of(name: str) -> str:
     if name.startswith("flow."):
         return "flow"
-    return "backbones" if ".backbone." in name else "head"
+    if ".backbone." in name:
+        return "rgb" if name.startswith("rgb_stream.") else "motion"
+    return "head"

@@ -29,7 +29,9 @@ class Recipe:
         flow_size: side of the square `light` estimates flow on; none: nearest half the input.
         steps: optimiser steps in all.
         batch_size: pairs a step.
-        stream_rate: AdamW's learning rate of both backbones.
+        rgb_rate: AdamW's learning rate of the RGB stream's backbone, which soon knows the training
+            frames by heart.
+        motion_rate: of the motion stream's backbone.
         head_rate: of everything that starts from scratch.
         flow_rate: of the flow network; 0 freezes it. Weak, as paper §IV-C has it (1e-7 there).
         weight_decay: of weights with more than one dimension.
@@ -56,17 +58,18 @@ class Recipe:
     flow_size: int | None = 192
     steps: int = 20_000
     batch_size: int = 16
-    stream_rate: float = 4e-4
+    rgb_rate: float = 1e-4
+    motion_rate: float = 5e-4
     head_rate: float = 1.5e-3
     flow_rate: float = 0.0
-    weight_decay: float = 0.02
+    weight_decay: float = 0.05
     warmup_steps: int = 300
     cooldown_steps: int = 4_000
     max_gradient_norm: float = 10.0
     ema_decay: float = 0.998
     frozen_rgb_blocks: int = 5
     frozen_motion_blocks: int = 0
-    dropout: float = 0.3
+    dropout: float = 0.5
     stream_dropout: float = 0.2
     label_smoothing: float = 0.1
     background_fraction: float = 0.08

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
@@ -22,14 +20,11 @@ from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluat
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import TorchDetector, pick_device
-from tubedet.training.batch_norm_statistics import measure_statistics
 from tubedet.training.detection_training import Trainer
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_description import describe_data, describe_file, describe_program
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights, resumed_network, start_network
-
-STATISTICS_BATCHES = 24
 
 
 def prepare_training(
@@ -88,9 +83,6 @@ def prepare_training(
     }
     _require_same_data(stored, described, run)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not resume and start.checkpoint is None:
-        clips = _first_clips(samples, recipe, place)
-        measure_statistics(network, clips, keep_rgb_backbone=start.imagenet is not None)
     validate = partial(_validate, validation, config, device) if validation else None
     publish = partial(_publish, run.best, described)
     trainer = Trainer(network, config, recipe, samples, run, publish=publish, validate=validate)
@@ -98,13 +90,6 @@ def prepare_training(
         trainer.resume()
     run.write_config(described)
     return trainer
-
-
-def _first_clips(
-    samples: TrainingSamples, recipe: Recipe, device: torch.device
-) -> Iterator[Tensor]:
-    batches = samples.batches(recipe.input_size, recipe.batch_size)
-    return (batch.clip.to(device).float() for batch in islice(batches, STATISTICS_BATCHES))
 
 
 def _describe_start(start: StartWeights) -> dict[str, Any]:
