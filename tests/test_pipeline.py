@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.scripted_detector import ScriptedBox, ScriptedDetector, brightest_region
 from tests.small_detector import small_config, small_network
-from tests.synthetic_video import square_xyxy, write_video
+from tests.synthetic_video import corrupt, square_xyxy, write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
 from tubedet.errors import DatasetError, OutputError, UsageError, VideoError
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
@@ -20,6 +20,7 @@ from tubedet.pipeline import detect_video, load_detector, process_video
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.time_range import TimeRange
 from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob
+from tubedet.writers.mp4 import Mp4Writer
 
 CENTRE = ScriptedBox(0.25, 0.25, 0.75, 0.75)
 
@@ -146,6 +147,13 @@ def test_a_wide_stride_does_not_make_a_batch_hold_more_than_32_frames(tmp_path: 
     found = detect_video(video, detector, stride=20, batch_size=4)
     assert [each.frame for each in found] == [0, 20, 40, 60]
     assert detector.batch_sizes == [2, 2]  # held were frames 0–31 and 40–69, not 0–60
+
+
+def test_a_batch_size_above_32_is_kept(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", frames=50, width=64, height=64)
+    detector = ScriptedDetector()
+    assert len(list(detect_video(video, detector, batch_size=40))) == 50
+    assert detector.batch_sizes == [40, 10]
 
 
 def test_detections_come_as_soon_as_a_batch_is_decoded(video: Path) -> None:
@@ -343,3 +351,85 @@ def test_an_unknown_format_is_refused_and_leaves_nothing(video: Path) -> None:
     with pytest.raises(UsageError, match="unknown format 'avi'"):
         run(video, ScriptedDetector(), formats=("csv", "avi"))
     assert list((video.parent / "out").iterdir()) == []
+
+
+def cut_off_video(folder: Path, suffix: str) -> Path:
+    """The first part of 60 frames; MP4 keeps its index in front, as from a broken download."""
+    video = write_video(folder / f"clip{suffix}", frames=60, width=64, height=48)
+    if suffix == ".mp4":
+        run(video, ScriptedDetector(), formats=("mp4",))
+        (folder / "out/clip.tubedet.mp4").replace(video)
+    return corrupt(video, keep=0.6)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "promise"), [(".mp4", "60"), (".avi", "60"), (".mkv", "about 60")]
+)
+def test_a_source_that_is_cut_off_is_said_to_be_so(
+    tmp_path: Path, suffix: str, promise: str
+) -> None:
+    video = cut_off_video(tmp_path, suffix)
+    done = run(video, ScriptedDetector())
+    assert 0 < done.frames < 57
+    note = f"the container promises {promise} frames, {done.frames} could be read"
+    assert [each for each in done.notes if "promises" in each] == [
+        f"{note}: the file may be cut off"
+    ]
+    with av.open(str(video.parent / "out/clip.tubedet.mp4")) as container:
+        stream = container.streams.video[0]
+        seconds = float((stream.duration or 0) * (stream.time_base or 0))
+    assert seconds == pytest.approx(done.frames / 24, abs=0.05), "no frame stands still"
+
+
+@pytest.mark.parametrize(
+    "plan", [RunPlan(max_frames=5), RunPlan(span=TimeRange(None, 5))], ids=["max_frames", "end"]
+)
+def test_a_run_that_was_to_end_early_says_nothing_of_missing_frames(
+    video: Path, plan: RunPlan
+) -> None:
+    assert run(video, ScriptedDetector(), plan).notes == ()
+
+
+def test_a_variable_rate_whose_last_frame_is_where_the_duration_ends_is_not_cut_off(
+    tmp_path: Path,
+) -> None:
+    stamps = [*range(0, 400, 40), 1900, 3000]
+    video = write_video(
+        tmp_path / "clip.mkv", fps=Fraction(25), timestamps=stamps, time_base=Fraction(1, 1000)
+    )
+    done = run(video, ScriptedDetector())
+    assert (done.frames, done.notes) == (12, ())
+
+
+def test_two_runs_on_one_target_do_not_write_the_same_file(video: Path) -> None:
+    first = process_video(job_of(video), ScriptedDetector(), RunPlan(), ["mp4", "csv"])
+    next(first)
+    with pytest.raises(OutputError, match=r"clip\.tubedet\.mp4: another run is writing it; wait"):
+        run(video, ScriptedDetector())
+    done = list(first)[-1]
+    assert isinstance(done, VideoDone)
+    out = video.parent / "out"
+    assert len(pictures_of(out / "clip.tubedet.mp4")) == len(rows_of(out / "clip.csv")) == 10
+    assert run(video, ScriptedDetector()).frames == 10, "the target is free again"
+
+
+def test_a_whole_run_takes_away_what_an_interrupted_one_left(video: Path) -> None:
+    assert run(video, ScriptedDetector(), stop=lambda: True).partial
+    done = run(video, ScriptedDetector())
+    out = video.parent / "out"
+    assert sorted(out.iterdir()) == sorted(done.outputs)
+
+
+def test_an_output_that_cannot_be_removed_does_not_hide_why_the_run_failed(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discard = Mp4Writer.discard
+
+    def complain(writer: Mp4Writer) -> None:
+        discard(writer)
+        raise OutputError("cannot remove it")
+
+    monkeypatch.setattr(Mp4Writer, "discard", complain)
+    with pytest.raises(RuntimeError, match="broken"):
+        run(video, FailingDetector(4, RuntimeError("broken")))
+    assert list((video.parent / "out").iterdir()) == [], "the others are removed all the same"

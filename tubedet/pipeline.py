@@ -13,6 +13,7 @@ Every stage is an iterator, so memory doesn't grow with the video. Only this mod
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -22,7 +23,7 @@ from torch import Tensor
 from tubedet.checkpoints.catalog import resolve_weights, sha256_of
 from tubedet.checkpoints.native import load_checkpoint
 from tubedet.detections import FrameDetections
-from tubedet.errors import UsageError, VideoError
+from tubedet.errors import OutputError, UsageError, VideoError
 from tubedet.models.presets import DetectorConfig
 from tubedet.render.annotate import annotate
 from tubedet.runtime.detector import Detector
@@ -35,7 +36,8 @@ from tubedet.video.reader import VideoReader
 from tubedet.video.time_range import TimePoint, TimeRange
 from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob, VideoRun
 
-MOST_FRAMES_HELD = 32  # a batch closes early rather than hold more; a 4K frame is 25 MB
+# A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
+MOST_FRAMES_HELD = 32
 
 
 def load_detector(
@@ -87,7 +89,8 @@ def detect_video(
 
     Raises:
         VideoError: if the file is no video, or has no frame in the range.
-        UsageError: if the plan is contradictory, or flow images are given or missing without need.
+        UsageError: if the plan is contradictory, or flow images are missing, or given to a detector
+            that makes its own flow.
         DatasetError: if a flow image is missing.
     """
     plan = RunPlan(
@@ -147,7 +150,8 @@ def process_video(
             run.finish()
             raise
         except BaseException:
-            run.outputs.discard()
+            with suppress(OutputError):  # the first error says what happened
+                run.outputs.discard()
             raise
     yield run.report()
 
@@ -165,12 +169,15 @@ def _detect(
             yield pair.at, next(results) if is_due else None
         frames += len(batch)
     if not frames:
-        raise VideoError(f"{reader.path}: expected frames {plan.span}, found none; choose another")
+        raise VideoError(
+            f"{reader.path}: expected frames {plan.span}, found none; choose another range"
+        )
 
 
 def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[FramePair, bool]]]:
     """Runs of pairs, each with whether the stride falls on it; at most a batch of them are due."""
     batch: list[tuple[FramePair, bool]] = []
+    most_held = max(MOST_FRAMES_HELD, plan.batch_size)
     first_frame: int | None = None
     for pair in pairs:
         first_frame = pair.at.frame if first_frame is None else first_frame
@@ -179,7 +186,7 @@ def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[F
             break
         batch.append((pair, not passed_over))
         due = sum(is_due for _, is_due in batch)
-        if due in (0, plan.batch_size) or len(batch) == MOST_FRAMES_HELD:
+        if due in (0, plan.batch_size) or len(batch) == most_held:
             yield batch
             batch = []
     if batch:

@@ -1,6 +1,6 @@
 """One run over one video: what is asked of it, the files it fills, and what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -113,6 +113,7 @@ class VideoRun:
         self.complete = True
         self._job, self._reader, self._detector, self._plan = job, reader, detector, plan
         self._first_frame: int | None = None
+        self._last_s: float | None = None
         self._began = perf_counter()
 
     def open_outputs(self, formats: Sequence[str], rows_to: TextIO | None) -> None:
@@ -141,6 +142,7 @@ class VideoRun:
     def count(self, frame: VideoFrame, found: FrameDetections | None) -> None:
         """Keep the tally of a frame; `found` is None where the stride passes over it."""
         self.frames += 1
+        self._last_s = frame.time_s
         if found is None:
             return
         self._first_frame = frame.frame if self._first_frame is None else self._first_frame
@@ -157,10 +159,6 @@ class VideoRun:
 
     def report(self) -> VideoDone:
         """What became of the video."""
-        skipped, repaired = self._reader.skipped_frames, self.outputs.repaired_timestamps
-        notes = [f"damaged packets that could not be decoded: {skipped}"] if skipped else []
-        if repaired:
-            notes.append(f"timestamps missing or not increasing, made up in the MP4: {repaired}")
         return VideoDone(
             job=self._job,
             outputs=tuple(self.outputs.outputs),
@@ -169,8 +167,23 @@ class VideoRun:
             detected=self.detected,
             found=self.found,
             seconds=perf_counter() - self._began,
-            notes=(*notes, *self.outputs.warnings),
+            notes=(*self._notes(), *self.outputs.warnings),
         )
+
+    def _notes(self) -> Iterator[str]:
+        """What is odd about the source."""
+        if skipped := self._reader.skipped_frames:
+            yield f"damaged packets that could not be decoded: {skipped}"
+        if repaired := self.outputs.repaired_timestamps:
+            yield f"timestamps missing or not increasing, made up in the MP4: {repaired}"
+        info, decoded = self._reader.info, self._reader.decoded_frames
+        to_the_end = self.complete and self._plan.span.end is None and not self._plan.max_frames
+        if to_the_end and info.seems_cut_off(decoded + skipped, self._last_s):
+            promise = f"{'' if info.frames else 'about '}{info.promised_frames} frames"
+            yield (
+                f"the container promises {promise}, {decoded} could be read: "
+                "the file may be cut off"
+            )
 
     @cached_property
     def _source_sha256(self) -> str:
@@ -219,8 +232,8 @@ class VideoRun:
 
 def expected_frames(info: VideoInfo, plan: RunPlan) -> int | None:
     """How many frames a run will write, None if the container says nothing."""
-    length = info.frames or round((info.duration_s or 0) * info.fps)
-    if not length:
+    length = info.promised_frames
+    if length is None:
         return None
     start, end = (_to_frame(point, info.fps) for point in (plan.span.start, plan.span.end))
     frames = min(length, length if end is None else end) - (start or 0)

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,8 @@ def test_debug_shows_where_an_unexpected_error_comes_from(
     assert plain.exit_code == traced.exit_code == 1
     assert "unexpected ZeroDivisionError" in plain.stderr
     assert "Traceback" not in plain.stderr
+    assert "--debug shows" in plain.stderr
+    assert "--debug shows" not in traced.stderr
     assert "Traceback" in traced.stderr
     assert "test_app.py" in traced.stderr
 
@@ -136,6 +139,22 @@ def test_the_doctor_names_versions_devices_codecs_and_weights(no_weights: Path) 
     assert result.exit_code == 0
     for fact in (__version__, "Python", "torch", "FFmpeg", "h264", "libx264", "cpu", "light"):
         assert fact in result.stdout
+
+
+def test_the_doctor_does_without_what_a_distribution_tells_of_itself(
+    no_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tubedet.cli.doctor.LIBRARIES", ("no-such-distribution",))
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert re.search("no-such-distribution +not found", result.stdout)
+
+
+def test_debug_is_offered_where_it_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "catalog", lambda: 1 / 0)
+    result = CliRunner().invoke(app, ["weights", "list"])
+    assert result.exit_code == 1
+    assert result.stderr == "tubedet: unexpected ZeroDivisionError: division by zero\n"
 
 
 def test_without_bundled_weights_detect_says_what_to_do(no_weights: Path, tmp_path: Path) -> None:

@@ -165,6 +165,40 @@ def test_options_that_make_no_sense_are_usage_errors_and_write_nothing(
     assert not (tmp_path / "out").exists() or names(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (["--format", "avi", "--overwrite"], 2),
+        (["--format", "avi", "--skip-existing"], 2),
+        (["--flow-images", "no-such-folder"], 5),
+    ],
+)
+def test_what_can_be_known_to_fail_fails_before_the_network_is_loaded(
+    detect: Detect, video: Path, tmp_path: Path, loaded: list[object], asked: tuple[list[str], int]
+) -> None:
+    options, code = asked
+    result = detect(video, *options)
+    assert result.exit_code == code
+    assert len(result.stderr.splitlines()) == 1
+    assert loaded == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["", "-o", "out"], ["clip.mp4", "-o", ""]])
+def test_an_empty_name_does_not_stand_for_the_working_folder(
+    video: Path,
+    tmp_path: Path,
+    loaded: object,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["detect", *arguments])
+    assert result.exit_code == 2
+    assert "empty name" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
 def test_an_existing_result_is_refused_unless_it_may_be_replaced(
     detect: Detect, video: Path, tmp_path: Path, loaded: list[object]
 ) -> None:
@@ -254,6 +288,17 @@ def test_of_several_inputs_the_good_ones_are_done_and_the_bad_ones_explained(
     assert rows(tmp_path / "out/sub/good.csv")[0]["video"] == "sub/good.mp4"
 
 
+def test_a_narrow_terminal_shows_what_became_of_every_video(
+    detect: Detect, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    result = detect(video, tmp_path / "a-long-name-that-is-absent.mp4")
+    table = result.stdout.partition(str(tmp_path))[0]
+    assert "done" in table
+    assert "failed" in table
+    assert "…" not in table
+
+
 def test_quiet_leaves_errors_alone_to_be_seen(detect: Detect, video: Path, tmp_path: Path) -> None:
     result = detect(video, tmp_path / "absent.mp4", "--quiet")
     assert result.exit_code == 7
@@ -318,6 +363,64 @@ def test_a_video_from_stdin_is_called_stdin(video: Path, tmp_path: Path, loaded:
 
 def test_nothing_on_stdin_is_no_video(tmp_path: Path, detect: Detect) -> None:
     assert detect("-").exit_code == 3
+
+
+def test_nothing_on_stdin_is_called_stdin(detect: Detect, video: Path) -> None:
+    only, several = detect("-"), detect("-", video)
+    assert only.stderr.startswith("tubedet: stdin: expected a video file")
+    assert any(line.startswith("stdin: expected") for line in several.stdout.splitlines())
+
+
+def test_rows_on_stdout_tell_videos_of_one_name_apart(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "x", tmp_path / "y"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.mp4").write_bytes(video.read_bytes())
+    result = detect(*folders, "-q", output="-")
+    assert result.exit_code == 0, result.stderr
+    found = {json.loads(line)["video"] for line in result.stdout.splitlines()}
+    assert found == {(folder / "a.mp4").as_posix() for folder in folders}
+
+
+@pytest.mark.parametrize("command", [["detect", "VIDEO"], ["weights", "list"], ["--version"]])
+def test_nobody_has_to_read_what_is_shown(video: Path, tmp_path: Path, command: list[str]) -> None:
+    arguments = [str(video) if word == "VIDEO" else word for word in command]
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (run.returncode, run.stderr) == (0, b"")
+    if command[0] == "detect":
+        assert (tmp_path / "tubedet-output/clip.csv").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", [["detect", "VIDEO"], ["weights", "list"], ["--version"]])
+def test_a_stdout_that_is_full_is_an_output_that_cannot_be_written(
+    video: Path, tmp_path: Path, command: list[str]
+) -> None:
+    arguments = [str(video) if word == "VIDEO" else word for word in command]
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [*PROGRAM, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 6
+    assert run.stderr == "tubedet: cannot write to stdout: No space left on device\n"
 
 
 def test_a_reader_that_closes_the_pipe_ends_the_run_with_the_code_for_outputs(

@@ -113,3 +113,26 @@ def test_a_killed_run_leaves_nothing_under_a_final_name_and_the_next_one_is_not_
         "clip.meta.json",
         "clip.tubedet.mp4",
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_stdin_is_read_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "-", "-o", str(tmp_path / "out")],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not any(tmp_path.glob("tubedet-*/stdin")):
+            assert time.monotonic() < deadline, "the run did not begin"
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.stderr
+        assert process.stderr.read() == "tubedet: interrupted\n"
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []

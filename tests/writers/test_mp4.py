@@ -104,11 +104,21 @@ def test_a_missing_or_repeated_timestamp_becomes_the_last_one_plus_a_nominal_fra
 def test_the_last_frame_lasts_to_the_end_of_the_source_or_of_the_range(
     tmp_path: Path, clip: Path, cut_end: bool, frames: int
 ) -> None:
-    target = target_for(tmp_path, clip, cut_end=cut_end)
+    info = replace(video_info(clip), frames=10)  # the tenth is a long one
+    target = target_for(tmp_path, clip, info=info, cut_end=cut_end)
     movie, _ = write_mp4(target, islice(frames_of(clip), 10))
 
     assert len(times_of(movie)) == 10
     assert length_of(movie) == Fraction(frames, 24)
+
+
+def test_the_last_frame_does_not_stand_still_for_frames_that_are_missing(
+    tmp_path: Path, clip: Path
+) -> None:
+    movie, _ = write_mp4(target_for(tmp_path, clip), islice(frames_of(clip), 10))
+
+    assert video_info(clip).frames == 24
+    assert length_of(movie) == Fraction(10, 24)
 
 
 def test_a_cut_range_starts_at_zero(tmp_path: Path, clip: Path) -> None:

@@ -14,6 +14,11 @@ from tests.synthetic_video import write_video
 from tubedet.detections import Detection, FrameDetections
 from tubedet.errors import OutputError, UsageError
 from tubedet.video.frame import VideoFrame
+from tubedet.writers.csv import CsvWriter
+from tubedet.writers.json import JsonWriter
+from tubedet.writers.output_set import OutputSet
+from tubedet.writers.output_target import PendingFile
+from tubedet.writers.row_file import RowFile
 from tubedet.writers.run_meta import RunMetaWriter
 from tubedet.writers.writer import WRITERS, open_writer
 
@@ -100,6 +105,71 @@ def test_a_final_name_that_is_taken_by_a_folder_leaves_no_temporary(
         writer.finish()
 
     assert list(target.folder.iterdir()) == [target.path(WRITERS[name].suffix)]
+
+
+def test_a_format_that_cannot_begin_leaves_no_temporary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: CsvWriter) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CsvWriter, "begin", refuse)
+    with pytest.raises(OutputError, match=r"clip\.csv: No space left"):
+        open_writer("csv", target_for(tmp_path / "out", Path("clip.mov")))
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_that_is_being_written_is_refused_and_left_to_its_writer(tmp_path: Path) -> None:
+    target = target_for(tmp_path, Path("clip.mov"))
+    first = PendingFile(target, ".csv")
+    first.path.write_text("mine")
+
+    with pytest.raises(OutputError, match=r"clip\.csv: another run is writing it") as error:
+        PendingFile(target, ".csv")
+
+    assert "\n" not in str(error.value)
+    assert first.commit(partial=False).read_text() == "mine"
+
+
+def test_discarding_a_finished_file_leaves_the_next_run_its_temporary(tmp_path: Path) -> None:
+    target = target_for(tmp_path, Path("clip.mov"))
+    first = PendingFile(target, ".csv")
+    first.commit(partial=False)
+    second = PendingFile(target, ".csv")
+
+    first.discard()
+
+    assert second.path.exists()
+    second.discard()
+
+
+def test_what_a_killed_run_left_does_not_block_and_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / ".clip.csv.part").write_text("stale")
+
+    pending = PendingFile(target_for(tmp_path, Path("clip.mov")), ".csv")
+
+    assert pending.commit(partial=False).read_text() == ""
+
+
+def test_all_outputs_are_discarded_and_the_first_error_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = OutputSet()
+    outputs.open(["csv", "json", "jsonl"], target_for(tmp_path, Path("clip.mov")))
+
+    def refuse(writer: RowFile) -> None:
+        raise OutputError(f"cannot remove {writer.suffix}")
+
+    monkeypatch.setattr(CsvWriter, "discard", refuse)
+    monkeypatch.setattr(JsonWriter, "discard", refuse)
+    with pytest.raises(OutputError, match=r"cannot remove \.csv"):
+        outputs.discard()
+    monkeypatch.undo()
+
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".clip.csv.part", ".clip.json.part"]
+    outputs.discard()
 
 
 def test_a_killed_run_leaves_nothing_under_a_final_name(tmp_path: Path) -> None:

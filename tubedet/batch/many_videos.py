@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
+from tubedet.batch.existing_outputs import are_whole, exists
 from tubedet.errors import OutputError, UsageError, VideoError, WeightsError
 from tubedet.pipeline import process_video
 from tubedet.runtime.detector import Detector
@@ -19,8 +20,8 @@ from tubedet.writers.output_set import output_paths
 
 # What is taken from a folder; a file of any other name is read when it is named itself.
 VIDEO_SUFFIXES = frozenset(
-    """.3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .hevc .m2ts .m2v .m4v .mjpeg .mkv .mov .mp4
-    .mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m""".split()
+    """.3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .h264 .hevc .m2ts .m2v .m4v .mjpeg .mkv .mov
+    .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m""".split()
 )
 
 
@@ -51,22 +52,31 @@ class VideoFailed:
 Event = VideoStarted | FrameDone | VideoDone | VideoSkipped | VideoFailed
 
 
-def find_jobs(inputs: Iterable[Path], output: Path) -> list[VideoJob]:
+def find_jobs(
+    inputs: Iterable[Path], output: Path, formats: Sequence[str] | None
+) -> list[VideoJob]:
     """The videos of files and folders, each once, in the order given and by name within a folder.
 
     A folder's tree is mirrored below `output`. Hidden files, `*.tubedet.*`, `*.partial.*` and the
-    output folder itself are left out. Videos that would share an output name keep their extension
-    in it; a folder without videos stays as a job of its own, which fails.
+    output folder itself are left out. Videos that would share an output file keep their extension
+    in its name; a folder without videos stays as a job of its own, which fails.
+
+    Args:
+        inputs: files and folders.
+        output: where the results go.
+        formats: names of `WRITERS`; None if no file is written, and rows of all videos meet in one
+            stream. There, videos of one name are called by their whole path.
 
     Raises:
-        UsageError: if two videos would still write the same files.
+        UsageError: if two videos would still write the same file, or there is no such format.
     """
     jobs: dict[Path, VideoJob] = {}
     for given in inputs:
         for source, relative in _videos_of(given, output):
             job = VideoJob(source, _readable(relative), output / relative.parent, relative.stem)
             jobs.setdefault(source.parent.resolve() / source.name, job)
-    return _with_own_stems(list(jobs.values()))
+    found = list(jobs.values())
+    return _with_own_names(found) if formats is None else _with_own_stems(found, formats)
 
 
 def refuse_existing(jobs: Sequence[VideoJob], formats: Sequence[str]) -> None:
@@ -76,7 +86,7 @@ def refuse_existing(jobs: Sequence[VideoJob], formats: Sequence[str]) -> None:
         OutputError: if any output of any video exists.
         UsageError: if there is no such format.
     """
-    existing = [path for job in jobs for path in _outputs(job, formats) if _exists(path)]
+    existing = [path for job in jobs for path in _outputs(job, formats) if exists(path)]
     if existing:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise OutputError(
@@ -108,7 +118,7 @@ def process_videos(
         detector: used for all.
         plan: what of each video is processed.
         formats: names of `WRITERS`.
-        skip_existing: leave out videos whose outputs are all whole.
+        skip_existing: leave out videos whose outputs are all whole and made with these weights.
         rows_to: as `process_video`.
         stop: asked after every frame; once it is true, the video at work is closed as partial
             files and no other begins.
@@ -122,7 +132,7 @@ def process_videos(
         if stop():
             return
         yield VideoStarted(job, number, len(jobs))
-        if skip_existing and all(map(_is_whole, _outputs(job, formats))):
+        if skip_existing and are_whole(_outputs(job, formats), detector.weights_sha256):
             yield VideoSkipped(job)
             continue
         try:
@@ -136,41 +146,6 @@ def process_videos(
 
 def _outputs(job: VideoJob, formats: Sequence[str]) -> list[Path]:
     return output_paths(formats, job.folder, job.stem)
-
-
-def _exists(output: Path) -> bool:
-    try:
-        return output.exists()
-    except OSError:  # no such name can be: whoever opens it will say why
-        return False
-
-
-def _is_whole(output: Path) -> bool:
-    """Whether a file is there to its end, which a copy cut short is not. Nothing is decoded."""
-    try:
-        with output.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            if output.suffix == ".mp4":
-                return size > 0 and _end_of_boxes(file, size) == size
-            file.seek(max(0, size - 1))
-            return file.read() == b"\n" or (output.suffix == ".jsonl" and size == 0)
-    except OSError:
-        return False
-
-
-def _end_of_boxes(file: BinaryIO, size: int) -> int:
-    """Where the last top-level box of an MP4 ends (ISO 14496-12 §4.2); behind `size` if cut."""
-    end = 0
-    while end < size:
-        file.seek(end)
-        header = file.read(16)
-        length = int.from_bytes(header[:4])
-        if length == 1:
-            length = int.from_bytes(header[8:16])
-        if length < 8:
-            return -1
-        end += length
-    return end
 
 
 def _videos_of(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
@@ -194,22 +169,44 @@ def _is_video_name(name: str) -> bool:
     return path.suffix in VIDEO_SUFFIXES and not ours and name[0] != "."
 
 
-def _with_own_stems(jobs: list[VideoJob]) -> list[VideoJob]:
-    """Give the extension back to every video that would share its output names with another."""
+def _with_own_stems(jobs: list[VideoJob], formats: Sequence[str]) -> list[VideoJob]:
+    """Give the extension back to every video that would share an output file with another."""
 
-    def place(job: VideoJob) -> tuple[Path, str]:
-        return job.folder, job.stem.casefold()  # many file systems do not tell case apart
+    def places(job: VideoJob) -> list[tuple[Path, str]]:
+        # Many file systems do not tell case apart.
+        return [(path.parent, path.name.casefold()) for path in _outputs(job, formats)]
 
-    crowd = Counter(map(place, jobs))
-    jobs = [replace(job, stem=job.source.name) if crowd[place(job)] > 1 else job for job in jobs]
-    owners: dict[tuple[Path, str], VideoJob] = {}
-    for job in jobs:
-        if (other := owners.setdefault((job.folder, job.stem), job)) is not job:
-            raise UsageError(
-                f"{other.source} and {job.source} would both write {job.folder / job.stem}.*: "
-                "run them apart, each with its own -o"
-            )
+    while True:  # a name that is given back may be in the way of one that was free
+        crowd = Counter(place for job in jobs for place in places(job))
+        shares = [any(crowd[place] > 1 for place in places(job)) for job in jobs]
+        apart = [
+            replace(job, stem=job.source.name) if in_the_way else job
+            for job, in_the_way in zip(jobs, shares, strict=True)
+        ]
+        if apart == jobs:
+            break
+        jobs = apart
+    _refuse_shared_outputs(jobs, formats)
     return jobs
+
+
+def _refuse_shared_outputs(jobs: list[VideoJob], formats: Sequence[str]) -> None:
+    owners: dict[Path, VideoJob] = {}
+    for job in jobs:
+        for path in _outputs(job, formats):
+            if (other := owners.setdefault(path, job)) is not job:
+                raise UsageError(
+                    f"{other.source} and {job.source} would both write {path}: "
+                    "run them apart, each with its own -o"
+                )
+
+
+def _with_own_names(jobs: list[VideoJob]) -> list[VideoJob]:
+    """Call every video that shares its name with another by its path as it was given."""
+    crowd = Counter(job.video for job in jobs)
+    return [
+        replace(job, video=_readable(job.source)) if crowd[job.video] > 1 else job for job in jobs
+    ]
 
 
 def _readable(path: Path) -> str:

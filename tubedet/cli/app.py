@@ -58,13 +58,14 @@ def with_exit_codes(command: Callable[Params, None]) -> Callable[Params, None]:
         except Exception as error:
             if kwargs.get("debug"):
                 show_traceback(error)
-            complain(explain(error))
+            complain(explain(error, offer_debug=kwargs.get("debug") is False))
             code = error.exit_code if isinstance(error, TubedetError) else TubedetError.exit_code
             raise typer.Exit(code) from error
 
     return run
 
 
+@with_exit_codes
 def _show_version(wanted: bool) -> None:
     if wanted:
         say(f"tubedet {__version__}")

@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich import box
-from rich.console import Console
+from rich import console as rich_console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,13 +26,36 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from tubedet.errors import TubedetError
+from tubedet.errors import OutputError, TubedetError
 
 NAMES_SHOWN = 5  # of absent clips
 
 if TYPE_CHECKING:
     from tubedet.batch.many_videos import Event
     from tubedet.video_run import VideoDone, VideoJob
+
+
+class Console(rich_console.Console):
+    """A stream that may be closed before everything is said, as by `| head`: that is no failure."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich does.
+
+        Raises:
+            OutputError: if stdout cannot be written, as on a full disk.
+        """
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            self.on_broken_pipe()
+            if not self.stderr:  # otherwise nobody could be told
+                raise OutputError(f"cannot write to stdout: {error.strerror}") from error
+
+    def on_broken_pipe(self) -> None:
+        """Say the rest to nobody, what Python still holds back included, and go on."""
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, self.file.fileno())
+        os.close(nobody)
 
 
 def say(message: str) -> None:
@@ -73,20 +96,13 @@ class RunView:
         self._debug = debug
         self._notes: list[str] = []
         self._outputs: list[Path] = []
-        numbers = (Column(name, justify="right") for name in ("frames", "with a box", "frames/s"))
-        self._table = Table(Column("video", overflow="fold"), *numbers, "result", box=box.SIMPLE)
-        name_column = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # gives way to figures
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False, table_column=name_column),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            _FramesPerSecond(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            expand=True,
-            disable=quiet or not self._console.is_terminal,
-        )
+        names = ("video", "frames", "with a box", "frames/s", "result")
+        video, *numbers, result = (Column(name, overflow="fold") for name in names)
+        for column in numbers:
+            column.justify = "right"
+        result.min_width = len("skipped")  # so that long names of videos give way to it
+        self._table = Table(video, *numbers, result, box=box.SIMPLE)
+        self._bar = _bar(self._console, _FramesPerSecond())
         self._task = TaskID(0)
 
     def __enter__(self) -> Self:
@@ -120,9 +136,9 @@ class RunView:
                 if self._debug:
                     show_traceback(error)
                 if self._console.quiet:
-                    complain(explain(error))
+                    complain(self._explain(error))
                 self._close(job, "", "", "", Text("failed", style="red"))
-                self._notes.append(explain(error))
+                self._notes.append(self._explain(error))
             case VideoDone(job=job, outputs=outputs, notes=notes):
                 self._close(job, *_numbers_of(event), Text(_result_of(event)))
                 self._outputs += [path for path in outputs if path.is_file()]  # not a stream
@@ -140,6 +156,9 @@ class RunView:
         elif folders:
             _print_line(self._console, f"Results are in {os.path.commonpath(folders)}")
 
+    def _explain(self, error: Exception) -> str:
+        return explain(error, offer_debug=not self._debug)
+
     def _close(self, job: "VideoJob", *cells: str | Text) -> None:
         self._bar.remove_task(self._task)
         self._table.add_row(Text(job.video), *cells)
@@ -153,17 +172,7 @@ class TrainingView:
 
     def __init__(self, steps: int) -> None:
         self._console = Console(stderr=True)
-        name_column = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # gives way to figures
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False, table_column=name_column),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            expand=True,
-            disable=not self._console.is_terminal,
-        )
+        self._bar = _bar(self._console)
         self._task = self._bar.add_task("", total=steps)
 
     def __enter__(self) -> Self:
@@ -195,11 +204,28 @@ def report_absent(videos: Sequence[str]) -> None:
         complain(f"listed but absent, so left out ({len(videos)}): {shown}{more}")
 
 
-def explain(error: Exception) -> str:
+def explain(error: Exception, *, offer_debug: bool) -> str:
     """An error in one line; what we did not foresee is called by its type."""
     if isinstance(error, TubedetError):
         return str(error)
-    return f"unexpected {type(error).__name__}: {error}; --debug shows where it comes from"
+    offer = "; --debug shows where it comes from" if offer_debug else ""
+    return f"unexpected {type(error).__name__}: {error}{offer}"
+
+
+def _bar(console: Console, *speed: ProgressColumn) -> Progress:
+    """A bar that goes when it is full, and is not there where it could not move."""
+    name_column = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # gives way to figures
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=name_column),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        *speed,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        expand=True,
+        disable=console.quiet or not console.is_terminal,
+    )
 
 
 class _FramesPerSecond(ProgressColumn):

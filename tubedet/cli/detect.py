@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -14,7 +15,13 @@ import typer
 
 from tubedet.cli import detect_options as options
 from tubedet.cli.console import RunView, complain
-from tubedet.errors import EXIT_BATCH_FAILED, OutputError, UsageError
+from tubedet.errors import (
+    EXIT_BATCH_FAILED,
+    DatasetError,
+    OutputError,
+    TubedetError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from tubedet.batch.many_videos import Event
@@ -51,6 +58,8 @@ def detect(
 
     clip.mp4 gives clip.tubedet.mp4 and clip.csv, and clip.meta.json says how they were made.
     """
+    if "" in (*videos, output):  # Path("") is the working folder, and an unset $VAR is ""
+        raise UsageError("an empty name was given: name a file or folder, or . for this folder")
     from tubedet import pipeline
     from tubedet.batch.many_videos import check_readable, find_jobs, process_videos, refuse_existing
     from tubedet.tubes.best_box import SelectionRule
@@ -62,8 +71,10 @@ def detect(
     _refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
     span = TimeRange.from_options(start, end, duration)
-    with _stdin_as_file(videos) as inputs:
-        jobs = find_jobs(inputs, Path(output))
+    if flow_images and not flow_images.is_dir():
+        raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
+    with _stdin_as_file(videos) as (inputs, spooled):
+        jobs = find_jobs(inputs, Path(output), None if to_stdout else chosen)
         if not (overwrite or skip_existing or to_stdout):
             refuse_existing(jobs, chosen)
         if len(jobs) == 1:  # a mistyped name should not wait for the network
@@ -93,7 +104,7 @@ def detect(
                 stop=stop,
             )
             view = RunView(quiet=quiet, on_stderr=to_stdout, debug=debug)
-            failed = _follow(events, view, only_one=len(jobs) == 1)
+            failed = _follow(events, view, only_one=len(jobs) == 1, spooled=spooled)
             stopped = stop()
     if stopped:
         raise KeyboardInterrupt
@@ -125,24 +136,46 @@ def _known_classes(
 
 
 @contextmanager
-def _stdin_as_file(videos: Sequence[str]) -> Iterator[list[Path]]:
+def _stdin_as_file(videos: Sequence[str]) -> Iterator[tuple[list[Path], Path | None]]:
     """The inputs as paths; what comes through stdin is kept in a file of that name meanwhile.
 
-    Containers are not read front to back, so a pipe cannot be decoded as it comes.
+    Containers are not read front to back, so a pipe cannot be decoded as it comes. The file is
+    gone afterwards, SIGTERM or not; errors that pass call it stdin.
     """
     if PIPE not in videos:
-        yield list(map(Path, videos))
+        yield list(map(Path, videos)), None
         return
     if sys.stdin.isatty():
         raise UsageError("- reads a video from stdin, but stdin is a terminal: pipe a file into it")
-    with TemporaryDirectory(prefix="tubedet-") as folder:
+    with _sigterm_as_interrupt(), TemporaryDirectory(prefix="tubedet-") as folder:
         spooled = Path(folder, "stdin")
         try:
             with spooled.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
         except OSError as error:
             raise OutputError(f"{spooled}: cannot keep stdin there ({error.strerror})") from error
-        yield [spooled if name == PIPE else Path(name) for name in videos]
+        try:
+            yield [spooled if name == PIPE else Path(name) for name in videos], spooled
+        except TubedetError as error:
+            raise _calling_it_stdin(error, spooled) from error
+
+
+def _calling_it_stdin(error: Exception, spooled: Path | None) -> Exception:
+    """The same error without the name of the file that nobody gave."""
+    if spooled is None or not isinstance(error, TubedetError):
+        return error
+    message = str(error).replace(str(spooled), spooled.name)
+    return type(error)(message).with_traceback(error.__traceback__)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM clean up behind itself, as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
@@ -166,17 +199,21 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _follow(events: Generator["Event"], view: RunView, *, only_one: bool) -> int:
+def _follow(
+    events: Generator["Event"], view: RunView, *, only_one: bool, spooled: Path | None
+) -> int:
     """Show the events to the end; how many videos failed. The only one's error is raised."""
     from tubedet.batch.many_videos import VideoFailed
 
     failed = 0
     with view, closing(events):
         for event in events:
+            shown = event
             if isinstance(event, VideoFailed):
                 if only_one:
                     raise event.error
+                shown = replace(event, error=_calling_it_stdin(event.error, spooled))
                 failed += 1
-            view.show(event)
+            view.show(shown)
     view.summarise()
     return failed

@@ -43,7 +43,8 @@ SkipExisting = Annotated[
     bool,
     Option(
         "--skip-existing",
-        help="Leave out videos whose results are all there and whole.",
+        help="Leave out videos whose results are all there, whole, and made with the same weights; "
+        "other options are not compared.",
         rich_help_panel=OUTPUT,
     ),
 ]

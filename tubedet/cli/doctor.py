@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tubedet.cli.console import show_table
@@ -23,7 +23,14 @@ def _software() -> Iterator[tuple[str, str]]:
     yield "tubedet", f"{__version__} in {Path(__file__).parents[1]}"
     yield "Python", f"{platform.python_version()} in {sys.prefix}, {platform.platform()}"
     for library in LIBRARIES:
-        yield library, version(library)
+        yield library, _version_of(library)
+
+
+def _version_of(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # it may be there under another name, as opencv-python
+        return "not found"
 
 
 def _devices() -> Iterator[tuple[str, str]]:

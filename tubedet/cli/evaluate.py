@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tubedet.cli.console import complain, say, show_table
+from tubedet.cli.console import complain, report_absent, say, show_table
 
 if TYPE_CHECKING:
     from tubedet.datasets.annotated_clips import AnnotatedDataset
     from tubedet.evaluation.evaluate import EvaluationResult
     from tubedet.runtime.detector import Detector
-
-NAMES_SHOWN = 5  # of absent clips; the JSON names all of them
 
 
 def evaluate(
@@ -38,7 +36,7 @@ def evaluate(
 
     detector = load_detector(weights, device=device)
     dataset = load_named_dataset(data, split, part)
-    _report_absent(dataset.missing_videos)
+    report_absent(dataset.missing_videos)
     result = _run(detector, dataset)
     for write, path in (
         (write_result_json, json),
@@ -67,13 +65,6 @@ def _run(detector: "Detector", dataset: "AnnotatedDataset") -> "EvaluationResult
     *_, result = events
     assert isinstance(result, EvaluationResult)
     return result
-
-
-def _report_absent(videos: tuple[str, ...]) -> None:
-    if videos:
-        shown = ", ".join(videos[:NAMES_SHOWN])
-        more = f" and {len(videos) - NAMES_SHOWN} more" if len(videos) > NAMES_SHOWN else ""
-        complain(f"listed but absent, so left out ({len(videos)}): {shown}{more}")
 
 
 def _show(result: "EvaluationResult") -> None:

@@ -6,6 +6,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+AT_MOST_MISSING = 0.05  # of a whole file; its frames and its duration are rarely told exactly
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoFrame:
@@ -44,3 +46,25 @@ class VideoInfo:
     duration_s: float | None
     video_codec: str
     audio_codecs: tuple[str, ...]
+
+    @property
+    def promised_frames(self) -> int | None:
+        """The container's count, or else its duration at the nominal rate; None without both."""
+        return self.frames or round((self.duration_s or 0) * self.fps) or None
+
+    def seems_cut_off(self, frames: int, last_s: float | None) -> bool:
+        """Whether much is missing where the file ends after `frames`, the last one at `last_s`.
+
+        Frames and, if known, time must both fall short: the count is 1 too high in AVI and includes
+        frames that an edit list hides, and with a variable rate the duration tells no count. Where
+        there is no count, `last_s` is needed.
+        """
+        if self.promised_frames is None or (self.frames is None and last_s is None):
+            return False
+        missing = self.promised_frames - frames
+        if missing <= max(1, AT_MOST_MISSING * self.promised_frames):
+            return False
+        if self.duration_s is None or last_s is None:
+            return True
+        missing_s = self.duration_s - last_s - float(1 / self.fps)
+        return missing_s > max(float(1 / self.fps), AT_MOST_MISSING * self.duration_s)

@@ -35,7 +35,7 @@ class VideoReader:
     Attributes:
         info: what is known before reading; its size and rotation are those of the first frame.
         decoded_frames: pictures decoded so far, in a range or not.
-        skipped_frames: packets so far that could not be decoded.
+        skipped_frames: packets so far that could not be decoded, usually one frame each.
 
     Raises:
         VideoError: if the file is absent, is no video, or holds no frame that can be decoded.

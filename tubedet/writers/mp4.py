@@ -142,6 +142,8 @@ class _Recording:
     ) -> None:
         self._source = _open_source(target.source)
         self._shown = _shown_stream(self._source)
+        self._info = target.info
+        self._latest = first
         self.clock = VideoClock(target.info, _origin_s(self._source, target, first))
         # A first timestamp above 0 is told in units of the movie: at its usual 1 ms it is rounded.
         options = {"movflags": "+faststart", "movie_timescale": str(self.clock.tick.denominator)}
@@ -157,12 +159,17 @@ class _Recording:
         picture.pts = self.clock.advance(frame.pts)
         picture.time_base = self.clock.tick
         self._output.mux(self._stream.encode(picture))
+        self._latest = frame
         self._audio.copy_until(picture.pts * self.clock.tick - UNREAD_AUDIO_S)
 
     def complete(self, *, to_the_end: bool) -> None:
-        """Write what is left; the last frame lasts as long as in the source, if `to_the_end`."""
+        """Write what is left; the last frame lasts as long as in the source, if `to_the_end`.
+
+        Where the source's last frames are missing, it does not stand still in their stead.
+        """
         duration = self.clock.nominal
-        if to_the_end:
+        latest = self._latest
+        if to_the_end and not self._info.seems_cut_off(latest.frame + 1, latest.time_s):
             duration = max(duration, self._source_end() - self.clock.last)
         for packet in self._stream.encode(None):
             if packet.pts == self.clock.last:

@@ -1,6 +1,7 @@
 """All outputs of one run as one: opened, written, finished and thrown away together."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tubedet.detections import FrameDetections
@@ -59,13 +60,19 @@ class OutputSet:
             for writer in self.writers[len(self.outputs) :]:
                 self.outputs.append(writer.finish_partial() if partial else writer.finish())
         except OutputError:
-            self.discard()
+            with suppress(OutputError):  # the first error says what happened
+                self.discard()
             raise
 
     def discard(self) -> None:
-        """Leave nothing behind of what isn't finished."""
-        for writer in self.writers[len(self.outputs) :]:
-            writer.discard()
+        """Leave nothing behind of what isn't finished.
+
+        Raises:
+            OutputError: the first of them, when all have been tried.
+        """
+        with ExitStack() as all_of_them:  # its last callback, the first writer's, has the last word
+            for writer in self.writers[len(self.outputs) :]:
+                all_of_them.callback(writer.discard)
 
 
 def output_paths(formats: Iterable[str], folder: Path, stem: str) -> list[Path]:

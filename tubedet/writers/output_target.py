@@ -1,10 +1,16 @@
 """Where the results of one video go, and files that appear only when they are whole."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs on one target are not noticed there
+    fcntl = None  # type: ignore[assignment]
 
 from tubedet.errors import OutputError
 from tubedet.video.frame import VideoInfo
@@ -49,21 +55,22 @@ class OutputTarget:
 class PendingFile:
     """A hidden file beside its final name, which it gets in one step when it is whole.
 
-    A killed run leaves only the hidden file; the next run of the same target writes over it.
+    It is locked until `commit` or `discard`, so that two runs never write it at once. A killed run
+    leaves only the hidden file, without its lock; the next run of the same target writes over it.
     """
 
     def __init__(self, target: OutputTarget, suffix: str) -> None:
         """Make the folder and the hidden file.
 
         Raises:
-            OutputError: if that is not possible.
+            OutputError: if that is not possible, or another run is writing the file.
         """
         self._final = target.path(suffix)
         self._partial = target.partial_path(suffix)
         self.path = target.folder.absolute() / f".{self._final.name}.part"
         with self.errors():
             target.folder.mkdir(parents=True, exist_ok=True)
-            self.path.write_bytes(b"")
+            self._held: BinaryIO | None = self._hold()
 
     @contextmanager
     def errors(self, *more: type[Exception]) -> Iterator[None]:
@@ -78,15 +85,63 @@ class PendingFile:
     def commit(self, *, partial: bool) -> Path:
         """Give the closed file its final name, over an older file of that name.
 
+        A whole file also takes away what an interrupted run left under the partial name.
+
         Raises:
             OutputError: if the name cannot be given.
         """
         final = self._partial if partial else self._final
         with self.errors():
             self.path.replace(final)
+            self._release()
+            if not partial:
+                self._partial.unlink(missing_ok=True)
         return final
 
     def discard(self) -> None:
-        """Remove the hidden file, if it is still there."""
-        with self.errors():
-            self.path.unlink(missing_ok=True)
+        """Remove the hidden file, unless that or `commit` was done before."""
+        if self._held:
+            with self.errors():
+                try:
+                    self.path.unlink(missing_ok=True)
+                finally:
+                    self._release()
+
+    def _hold(self) -> BinaryIO:
+        """The hidden file, locked and empty."""
+        while True:
+            file = self.path.open("ab")  # emptied only once it is ours
+            try:
+                self._lock(file)
+            except OutputError:
+                file.close()
+                raise
+            if self._is_at_path(file):
+                file.truncate(0)
+                if fcntl is None:
+                    file.close()  # Windows renames no open file
+                return file
+            file.close()  # another run has just given it its final name
+
+    def _lock(self, file: BinaryIO) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{self._final}: another run is writing it; wait for that run to end, or choose "
+                "another output folder"
+            ) from error
+        except OSError:  # a file system without locks
+            return
+
+    def _is_at_path(self, file: BinaryIO) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        return False
+
+    def _release(self) -> None:
+        if self._held:
+            self._held.close()
+            self._held = None

@@ -1,7 +1,7 @@
 """What the text formats share: a pending file, rows put into it one by one, flat memory."""
 
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,13 +29,17 @@ class RowFile(ABC):
         self.target = target
         self.pending = PendingFile(target, self.suffix)
         self.files = ExitStack()
-        with self.pending.errors():
-            # A file name that is not UTF-8 comes as lone surrogates: they are spelled out.
-            text = self.pending.path.open(
-                "w", encoding="utf-8", errors="backslashreplace", newline=""
-            )
-            self.text = self.files.enter_context(text)
-            self.begin()
+        try:
+            with self.pending.errors():
+                # A file name that is not UTF-8 comes as lone surrogates: they are spelled out.
+                text = self.pending.path.open(
+                    "w", encoding="utf-8", errors="backslashreplace", newline=""
+                )
+                self.text = self.files.enter_context(text)
+                self.begin()
+        except OutputError:
+            self.discard()
+            raise
 
     @abstractmethod
     def begin(self) -> None:
@@ -65,7 +69,7 @@ class RowFile(ABC):
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` nothing happens."""
-        with self.pending.errors():
+        with suppress(OSError):  # rows that no longer fit on the disk are not wanted either
             self.files.close()
         self.pending.discard()
 
@@ -76,5 +80,5 @@ class RowFile(ABC):
                 self.files.close()
             return self.pending.commit(partial=partial)
         except OutputError:
-            self.pending.discard()
+            self.discard()
             raise

@@ -29,7 +29,7 @@ class RunMeta:
         decoded_frames: frames that were decoded, those outside the range included.
         start: beginning of the range as the user gave it, None for the whole video; as `end`.
         first_frame: number of the first detected frame, None if there was none.
-        skipped_frames: frames that could not be decoded.
+        skipped_frames: packets that could not be decoded, usually one frame each.
         repaired_timestamps: frames whose timestamp was missing or did not increase, which the MP4
             shows one nominal duration after the previous one; the rows keep the source's.
         complete: False for an interrupted run.
