@@ -18,7 +18,9 @@ def evaluate(
     *,
     data: Annotated[str, typer.Option(metavar="NAME:PATH", help="Such as jhmdb-21:FOLDER.")],
     split: Annotated[int, typer.Option(help="Split of the data set.")] = 1,
-    part: Annotated[str, typer.Option(help="test, validation, train or trainval.")] = "test",
+    part: Annotated[
+        str, typer.Option(help="test, validation, train, trainval; all of UCF101-24 too.")
+    ] = "test",
     weights: Annotated[
         str | None, typer.Option(help="Checkpoint file or name; the bundled one by default.")
     ] = None,

@@ -52,9 +52,7 @@ class TwoStreamDetector(nn.Module):
         """
         rgb = self.rgb_stream(clip[:, :, 0] / 255.0)
         motion = self.motion_stream(self.motion(clip))
-        raw: Tensor = self.fusion(
-            cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion])
-        )
+        raw: Tensor = self.fusion(cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion]))
         return raw
 
     def motion(self, clip: Tensor) -> Tensor:
