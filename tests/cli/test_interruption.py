@@ -26,6 +26,14 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def wait_for(folder: Path, pattern: str) -> None:
+    """Until a file of that kind lies in the folder."""
+    deadline = time.monotonic() + 60
+    while not any(folder.glob(pattern)):
+        assert time.monotonic() < deadline, "the run did not begin"
+        time.sleep(0.02)
+
+
 @contextmanager
 def running(video: Path, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """`tubedet detect`, at 20 frames a second, once it has written something."""
@@ -39,10 +47,7 @@ def running(video: Path, output: Path, *options: str) -> Iterator[subprocess.Pop
         text=True,
         preexec_fn=heed_interrupts,  # noqa: PLW1509
     ) as process:
-        deadline = time.monotonic() + 60
-        while not any(output.glob(".*.mp4.part")):
-            assert time.monotonic() < deadline, "the run did not begin"
-            time.sleep(0.02)
+        wait_for(output, ".*.mp4.part")
         time.sleep(1)
         yield process
         process.kill()
@@ -134,10 +139,7 @@ def test_an_interruption_while_stdin_is_read_leaves_nothing(
         text=True,
         preexec_fn=heed_interrupts,  # noqa: PLW1509
     ) as process:
-        deadline = time.monotonic() + 60
-        while not any(tmp_path.glob("tubedet-*/stdin")):
-            assert time.monotonic() < deadline, "the run did not begin"
-            time.sleep(0.02)
+        wait_for(tmp_path, "tubedet-*/stdin")
         process.send_signal(number)
         try:
             assert process.wait(timeout=60) == 130

@@ -82,7 +82,25 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table)
 
 
-class RunView:
+class _BarView:
+    """A bar that stands while the block of a `with` runs."""
+
+    _bar: Progress
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+class RunView(_BarView):
     """A bar while videos are processed, and a table of what became of them.
 
     Args:
@@ -104,18 +122,6 @@ class RunView:
         self._table = Table(video, *numbers, result, box=box.SIMPLE)
         self._bar = _bar(self._console, _FramesPerSecond())
         self._task = TaskID(0)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def show(self, event: "Event") -> None:
         """Move the bar, or note what became of a video."""
@@ -164,7 +170,7 @@ class RunView:
         self._table.add_row(Text(job.video), *cells)
 
 
-class TrainingView:
+class TrainingView(_BarView):
     """A bar with a few words beside it, and lines that stay above it, all on stderr.
 
     Where stderr is no terminal the lines are all there is.
@@ -174,18 +180,6 @@ class TrainingView:
         self._console = Console(stderr=True)
         self._bar = _bar(self._console)
         self._task = self._bar.add_task("", total=steps)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def advance(self, done: int | None, words: str) -> None:
         """Change the words, and move the bar to `done` steps unless that is None."""

@@ -40,8 +40,7 @@ class TwoStreamDetector(nn.Module):
 
         The boxes belong to the first frame. Decode them with `decode_boxes`.
         """
-        frame = clip[:, :, 0] / 255.0
-        raw: Tensor = self.fusion(self.rgb_stream(frame), self.motion_stream(self.motion(clip)))
+        raw: Tensor = self.fusion(*self._features(clip))
         return raw
 
     def with_motion_alone(self, clip: Tensor) -> Tensor:
@@ -50,8 +49,7 @@ class TwoStreamDetector(nn.Module):
         For training: told only what the fused map gets wrong, the motion stream learns nothing once
         the RGB stream knows the training frames by heart.
         """
-        rgb = self.rgb_stream(clip[:, :, 0] / 255.0)
-        motion = self.motion_stream(self.motion(clip))
+        rgb, motion = self._features(clip)
         raw: Tensor = self.fusion(cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion]))
         return raw
 
@@ -60,3 +58,7 @@ class TwoStreamDetector(nn.Module):
         if self.flow is None:
             return clip[:, :, 1] / 255.0
         return encode_motion(self.flow(clip))
+
+    def _features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Last activations of the RGB and of the motion stream, (B, F, S/32, S/32) each."""
+        return self.rgb_stream(clip[:, :, 0] / 255.0), self.motion_stream(self.motion(clip))
