@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from tubedet.boxes import iou_xyxy
 from tubedet.datasets.augmentation import (
     ACTOR_MARGIN,
+    BLANK,
     AugmentationRecipe,
     ColourChange,
     View,
     draw_actor_free_window,
     draw_actor_window,
     draw_view,
+    draw_wider_window,
 )
 
 RECIPE = AugmentationRecipe(min_visible=0.7)
@@ -66,15 +68,41 @@ def test_crops_differ_in_size_and_place() -> None:
     assert len(windows) > DRAWS / 2
 
 
+def test_a_wider_window_holds_the_whole_frame() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for _ in range(DRAWS):
+        x1, y1, x2, y2 = draw_wider_window(rng, AugmentationRecipe(max_widening=1.5), FRAME_WH)
+        assert max(x1, y1) <= 0
+        assert x2 >= 320
+        assert y2 >= 240
+        widths.append(x2 - x1)
+    assert max(widths) <= 480
+    assert np.ptp(widths) > 100
+
+
+def test_beyond_the_frame_and_in_the_blanked_part_there_is_nothing() -> None:
+    white = np.full((2, 60, 80, 3), 255, dtype=np.uint8)
+    view = View((-80, -60, 80, 60), blank_xyxy=(0.75, 0.5, 1.0, 1.0))
+
+    seen = view.frames(white, 64)
+
+    assert (seen[:, :31] == BLANK).all()
+    assert (seen[:, 33:, :31] == BLANK).all()
+    assert (seen[:, 33:, 33:48] == 255).all()
+    assert (seen[:, 33:, 48:] == BLANK).all()
+
+
 @pytest.mark.parametrize("flip", [False, True])
-def test_boxes_follow_the_picture(flip: bool) -> None:
+@pytest.mark.parametrize("window", [(40, 30, 300, 230), (-100, -20, 340, 310)])
+def test_boxes_follow_the_picture(window: tuple[int, int, int, int], flip: bool) -> None:
     box = (100, 60, 180, 200)
-    view = View((40, 30, 300, 230), flip=flip)
+    view = View(window, flip=flip)
 
     seen = view.frames(picture_with(box), 256)
     (found,) = view.boxes(boxes_of(box)) * 256
 
-    rows, columns = np.nonzero(seen[0, :, :, 0] > 127)
+    rows, columns = np.nonzero(seen[0, :, :, 0] > 200)
     drawn = boxes_of((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
     assert iou_xyxy(drawn, boxes_of(found))[0, 0] > 0.97
 

@@ -44,7 +44,9 @@ def assert_equal(batches: list[TrainingBatch], others: list[TrainingBatch]) -> N
 def test_a_sample_shows_the_actor_inside_its_box(
     data: AnnotatedDataset, frames: ClipFrames
 ) -> None:
-    recipe = AugmentationRecipe(background_chance=0, hue=0, saturation=1, exposure=1)
+    recipe = AugmentationRecipe(
+        background_chance=0, blank_chance=0, hue=0, saturation=1, exposure=1
+    )
     samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
     for index in range(20):
         sample = samples.sample(index, SIZE)

@@ -1,7 +1,9 @@
 """How training sees a frame pair: one crop, flip and colour change for both frames and the boxes.
 
 The paper trains with random crops, horizontal flips and HSV distortion; strengths are Darknet's.
-Both frames are changed alike, before the flow network sees them, so motion needs no sign rule.
+Besides, some samples show the whole frame made smaller, for distant actors, and some have a part
+blanked out. Both frames are changed alike, before the flow network sees them, so motion needs no
+sign rule.
 """
 
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ Boxes = NDArray[np.float64]
 Window = tuple[int, int, int, int]
 
 CROP_TRIES = 24  # windows drawn before giving up and showing the whole frame
+BLANK = 127  # what lies beyond the frame, or is blanked out: the mean of the networks' input
 ACTOR_MARGIN = 6  # px kept around a box that must not be seen: masks end before hair and hands do
 
 
@@ -27,7 +30,9 @@ class AugmentationRecipe:
     `min_visible` is the share of every actor's box that a crop keeps, `min_side` the shortest side
     of a crop as a share of the frame's, `max_aspect` the greatest change of aspect ratio. Hue moves
     by up to `hue` turns, saturation and exposure by a factor of up to `saturation`, `exposure` or
-    their inverse. `background_chance` is that of a crop without any actor.
+    their inverse. `background_chance` is that of a crop without any actor. `widen_chance` is that
+    of a window up to `max_widening` times as wide and high as the frame, in place of a crop.
+    `blank_chance` is that of a blanked rectangle whose sides are at most `max_blank` of the view's.
     """
 
     min_visible: float = 0.6
@@ -39,6 +44,10 @@ class AugmentationRecipe:
     exposure: float = 1.5
     grey_chance: float = 0.2
     background_chance: float = 0.1
+    widen_chance: float = 0.15
+    max_widening: float = 1.6
+    blank_chance: float = 0.25
+    max_blank: float = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +76,15 @@ class ColourChange:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One draw: a window in source pixels (x1, y1, x2, y2, half-open), then flip and colour."""
+    """One draw: a window in source pixels (x1, y1, x2, y2, half-open), then flip and colour.
+
+    The window may reach beyond the frame. `blank_xyxy`, in fractions of the view, is blanked last.
+    """
 
     window: Window
     flip: bool = False
     colour: ColourChange | None = None
+    blank_xyxy: tuple[float, float, float, float] | None = None
 
     def frames(self, rgb: Pixels, size: int) -> Pixels:
         """The view of frames (T, H, W, 3), stretched to (T, size, size, 3) as at test time."""
@@ -81,11 +94,15 @@ class View:
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         seen = np.empty((len(rgb), size, size, 3), dtype=np.uint8)
         for target, frame in zip(seen, rgb, strict=True):
-            cv2.resize(frame[y1:y2, x1:x2], (size, size), dst=target, interpolation=method)
+            cut = _cut(frame, self.window)
+            cv2.resize(cut, (size, size), dst=target, interpolation=method)
         if self.flip:
             seen = np.ascontiguousarray(seen[:, :, ::-1])
         if self.colour is not None:
             seen = self.colour.apply(seen.reshape(-1, size, 3)).reshape(seen.shape)
+        if self.blank_xyxy is not None:
+            left, top, right, bottom = (round(side * size) for side in self.blank_xyxy)
+            seen[:, top:bottom, left:right] = BLANK
         return seen
 
     def boxes(self, boxes_xyxy: Boxes) -> Boxes:
@@ -97,15 +114,38 @@ class View:
         return clip_xyxy(boxes, 1.0, 1.0)
 
 
+def _cut(frame: Pixels, window: Window) -> Pixels:
+    """The window of a frame (H, W, 3), blank where it reaches beyond."""
+    (height, width), (x1, y1, x2, y2) = frame.shape[:2], window
+    inside = frame[max(y1, 0) : min(y2, height), max(x1, 0) : min(x2, width)]
+    if inside.shape[:2] == (y2 - y1, x2 - x1):
+        return inside
+    top, bottom, left, right = (max(side, 0) for side in (-y1, y2 - height, -x1, x2 - width))
+    wide = cv2.copyMakeBorder(
+        inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(BLANK, BLANK, BLANK)
+    )
+    return np.asarray(wide, dtype=np.uint8)
+
+
 def draw_view(rng: np.random.Generator, recipe: AugmentationRecipe, window: Window) -> View:
-    """Flip and colours for a window that is already drawn."""
+    """Flip, colours and blanked part for a window that is already drawn."""
     colour = ColourChange(
         hue=rng.uniform(-recipe.hue, recipe.hue),
         saturation=_draw_factor(rng, recipe.saturation),
         value=_draw_factor(rng, recipe.exposure),
         grey=bool(rng.random() < recipe.grey_chance),
     )
-    return View(window, flip=bool(rng.random() < recipe.flip_chance), colour=colour)
+    flip = bool(rng.random() < recipe.flip_chance)
+    blank = _draw_blank(rng, recipe) if rng.random() < recipe.blank_chance else None
+    return View(window, flip, colour, blank)
+
+
+def _draw_blank(
+    rng: np.random.Generator, recipe: AugmentationRecipe
+) -> tuple[float, float, float, float]:
+    sides = rng.uniform(recipe.max_blank / 3, recipe.max_blank, 2)
+    x1, y1 = rng.random(2) * (1 - sides)
+    return (x1, y1, x1 + sides[0], y1 + sides[1])
 
 
 def _draw_factor(rng: np.random.Generator, greatest: float) -> float:
@@ -132,6 +172,16 @@ def draw_actor_window(
         return (0, 0, width, height)
     x1, y1, x2, y2 = windows[shown.argmax()].astype(int).tolist()
     return (x1, y1, x2, y2)
+
+
+def draw_wider_window(
+    rng: np.random.Generator, recipe: AugmentationRecipe, frame_wh: tuple[int, int]
+) -> Window:
+    """A random window that holds the whole frame."""
+    frame = np.array(frame_wh)
+    wh = np.rint(frame * rng.uniform(1.0, recipe.max_widening)).astype(int)
+    x1, y1 = -np.floor(rng.random(2) * (wh - frame + 1)).astype(int)
+    return (int(x1), int(y1), int(x1 + wh[0]), int(y1 + wh[1]))
 
 
 def _shares_inside(boxes_xyxy: Boxes, windows: Boxes) -> Boxes:

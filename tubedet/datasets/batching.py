@@ -23,6 +23,7 @@ from tubedet.datasets.augmentation import (
     draw_actor_free_window,
     draw_actor_window,
     draw_view,
+    draw_wider_window,
 )
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import FramePairChoice, FramePairSampler
@@ -91,6 +92,8 @@ class TrainingSamples:
         if rng.random() < recipe.background_chance:
             both = np.concatenate([_boxes_of(pair, pair.first), _boxes_of(pair, pair.second)])
             window = draw_actor_free_window(rng, recipe, both, frame_wh)
+        if window is None and rng.random() < recipe.widen_chance:
+            window = draw_wider_window(rng, recipe, frame_wh)
         if window is None:
             window = draw_actor_window(rng, recipe, _boxes_of(pair, pair.at), frame_wh)
         return draw_view(rng, recipe, window)
