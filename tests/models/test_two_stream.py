@@ -124,6 +124,7 @@ def test_config_survives_json() -> None:
         {"preset": "yolo9000"},
         {"input_size": 100},
         {"input_size": 64 * 10**6},
+        {"streams": "three"},
         {"flow_size": -64},
         {"flow_size": 100},
         {"class_names": ()},
@@ -131,7 +132,7 @@ def test_config_survives_json() -> None:
     ],
 )
 def test_impossible_config_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"preset|multiple|class"):
+    with pytest.raises(ValueError, match=r"preset|multiple|class|streams"):
         DetectorConfig.from_dict({**config("flownet2-sd").to_dict(), **settings})
 
 
@@ -145,3 +146,23 @@ def test_motion_alone_is_what_is_left_without_the_rgb_features() -> None:
     # In the place of the missing half, the other one counts twice, as with dropout.
     expected = network.fusion(torch.zeros_like(motion), 2 * motion)
     torch.testing.assert_close(alone, expected)
+
+
+@pytest.mark.parametrize("preset", ["light", "flownet2-sd", "brox"])
+def test_a_network_of_one_stream_lacks_the_other(preset: str) -> None:
+    settings = {"input_size": 64, "width": 1 / 16}
+    rgb, motion, both = (
+        build_detector(config(preset, streams=streams, **settings)).eval()
+        for streams in ("rgb", "motion", "both")
+    )
+    parts = {name.split(".")[0] for name in both.state_dict()}
+    assert {name.split(".")[0] for name in rgb.state_dict()} == parts - {"flow", "motion_stream"}
+    assert {name.split(".")[0] for name in motion.state_dict()} == parts - {"rgb_stream"}
+    clip = torch.rand(1, 3, 2, 64, 64) * 255
+    other_second = torch.stack([clip[:, :, 0], clip[:, :, 0]], dim=2)
+    torch.testing.assert_close(rgb(clip), rgb(other_second), rtol=0, atol=0)
+    assert not torch.equal(motion(clip), motion(other_second))
+    # A stream that is there answers as in the network of both.
+    motion.load_state_dict({n: v for n, v in both.state_dict().items() if n in motion.state_dict()})
+    features = motion.motion_stream(motion.motion(clip))
+    torch.testing.assert_close(motion(clip), both.fusion(torch.zeros_like(features), features))

@@ -32,8 +32,9 @@ def test_settings_of_flow_pretraining_may_be_lists_and_truths() -> None:
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ("stepps=5", "expected key=value with one of preset, input_size, "),
+        ("stepps=5", "expected key=value with one of preset, streams, "),
         ("steps", "expected key=value with one of"),
+        ("streams=three", "--set streams=three: expected a value such as both"),
         ("steps=many", "--set steps=many: expected a value such as 20000"),
         ("steps=1.5", "expected a value such as 20000"),
         ("steps=none", "expected a value such as 20000"),

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 import tubedet
-from tests.small_detector import small_config, small_network
+from tests.small_detector import seeded_clip, small_config, small_network
 from tests.small_training import small_recipe, steps_of
 from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import DatasetError, UsageError, WeightsError
-from tubedet.models.presets import build_detector
+from tubedet.models.presets import Streams, build_detector
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.detection_training import Trainer, Validated
 from tubedet.training.recipes import Recipe
@@ -91,7 +91,7 @@ def test_equal_seeds_prepare_equal_networks(prepare: Prepare) -> None:
 def test_a_run_resumed_from_its_folder_alone_goes_on_to_the_same_losses(
     prepare: Prepare, tmp_path: Path, checkpoint: Path
 ) -> None:
-    recipe, start = small_recipe(), StartWeights(checkpoint=checkpoint)
+    recipe, start = small_recipe(), StartWeights(checkpoints=(checkpoint,))
     both = [step.losses for step in steps_of(prepare(recipe, start=start).train(), most=2)]
     killed = prepare(recipe, start=start)
     steps_of(killed.train(), most=1)
@@ -107,7 +107,7 @@ def test_a_run_resumed_from_its_folder_alone_goes_on_to_the_same_losses(
 def test_a_run_is_not_resumed_on_other_clips(
     prepare: Prepare, data: AnnotatedDataset, checkpoint: Path
 ) -> None:
-    prepare(start=StartWeights(checkpoint=checkpoint)).save()
+    prepare(start=StartWeights(checkpoints=(checkpoint,))).save()
     mirrored = replace(data.clips[0], boxes_by_frame=data.clips[0].boxes_by_frame[::-1])
     other = replace(data, clips=(mirrored, data.clips[1]))
 
@@ -118,7 +118,7 @@ def test_a_run_is_not_resumed_on_other_clips(
 def test_a_run_is_not_resumed_with_other_ignore_regions(
     prepare: Prepare, tmp_path: Path, checkpoint: Path
 ) -> None:
-    prepare(start=StartWeights(checkpoint=checkpoint)).save()
+    prepare(start=StartWeights(checkpoints=(checkpoint,))).save()
     (tmp_path / "regions.json").write_text("{}")
 
     with pytest.raises(UsageError, match="this run has other ignore regions"):
@@ -126,7 +126,7 @@ def test_a_run_is_not_resumed_with_other_ignore_regions(
 
 
 def test_a_run_is_not_resumed_as_another_preset(prepare: Prepare, checkpoint: Path) -> None:
-    prepare(start=StartWeights(checkpoint=checkpoint)).save()
+    prepare(start=StartWeights(checkpoints=(checkpoint,))).save()
 
     with pytest.raises(UsageError, match="preset=brox: the run to resume trains light"):
         prepare(small_recipe(preset="brox"), resume=True)
@@ -140,7 +140,7 @@ def test_a_folder_without_a_run_is_not_resumed(prepare: Prepare) -> None:
 def test_a_run_killed_before_its_first_save_is_not_resumed(
     prepare: Prepare, checkpoint: Path
 ) -> None:
-    prepare(start=StartWeights(checkpoint=checkpoint))
+    prepare(start=StartWeights(checkpoints=(checkpoint,)))
     with pytest.raises(WeightsError, match=r"last\.safetensors: .*start without --resume"):
         prepare(resume=True)
 
@@ -150,12 +150,75 @@ def test_a_checkpoint_gives_its_weights_and_anchors_but_not_its_settings(
 ) -> None:
     recipe = small_recipe(dropout=0.25, stream_dropout=0.5)
 
-    trainer = prepare(recipe, start=StartWeights(checkpoint=checkpoint))
+    trainer = prepare(recipe, start=StartWeights(checkpoints=(checkpoint,)))
 
     assert trainer.config.anchors_wh == small_config().anchors_wh
     assert trainer.network.fusion.dropout.p == 0.25
     assert trainer.network.fusion.stream_dropout == 0.5
     assert same_weights(load_checkpoint(checkpoint)[0], trainer.network)
+
+
+@pytest.fixture
+def one_stream_checkpoints(tmp_path: Path) -> tuple[Path, Path]:
+    """A `light` of the RGB stream alone, and one of the motion stream alone."""
+    paths = []
+    chosen: tuple[Streams, ...] = ("rgb", "motion")
+    for seed, streams in enumerate(chosen):
+        config = replace(small_config("light"), streams=streams)
+        path = tmp_path / f"{streams}.safetensors"
+        save_checkpoint(
+            path, small_network(config, seed=seed), CheckpointHeader(config=config.to_dict())
+        )
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def test_two_one_stream_checkpoints_start_as_the_mean_of_their_predictions(
+    prepare: Prepare, one_stream_checkpoints: tuple[Path, Path]
+) -> None:
+    joined = prepare(start=StartWeights(checkpoints=one_stream_checkpoints)).network.eval()
+
+    rgb, motion = (load_checkpoint(path)[0] for path in one_stream_checkpoints)
+    clip = seeded_clip(64, batch=2)
+    torch.testing.assert_close(joined(clip), (rgb(clip) + motion(clip)) / 2)
+
+
+def test_checkpoints_that_do_not_make_two_streams_are_refused(
+    prepare: Prepare, checkpoint: Path, one_stream_checkpoints: tuple[Path, Path]
+) -> None:
+    rgb, motion = one_stream_checkpoints
+    for paths, complaint in (
+        ((motion, rgb), "expected streams rgb, found motion"),
+        ((rgb, checkpoint), "expected streams motion, found both"),
+        ((rgb,), "expected streams both, found rgb"),
+    ):
+        with pytest.raises(WeightsError, match=complaint):
+            prepare(start=StartWeights(checkpoints=paths))
+    with pytest.raises(UsageError, match="3 checkpoints to start from: expected one"):
+        prepare(start=StartWeights(checkpoints=(rgb, motion, motion)))
+
+
+def test_streams_with_other_anchors_are_not_joined(
+    prepare: Prepare, one_stream_checkpoints: tuple[Path, Path]
+) -> None:
+    rgb, motion = one_stream_checkpoints
+    network, header = load_checkpoint(motion)
+    header.config["anchors_wh"] = [[2.0, 2.0], [0.5, 0.5]]
+    save_checkpoint(motion, network, header)
+
+    with pytest.raises(WeightsError, match=r"motion\.safetensors: expected the anchors of"):
+        prepare(start=StartWeights(checkpoints=(rgb, motion)))
+
+
+@pytest.mark.parametrize("streams", ["rgb", "motion"])
+def test_one_stream_learns_by_itself(prepare: Prepare, streams: str) -> None:
+    trainer = prepare(small_recipe(streams=streams, steps=1))
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+    steps_of(trainer.train())
+
+    changed = {n for n, value in trainer.network.state_dict().items() if value.ne(before[n]).any()}
+    assert f"{streams}_stream.join.1.0.weight" in changed
 
 
 @pytest.mark.parametrize(
@@ -173,7 +236,7 @@ def test_a_checkpoint_of_another_kind_is_refused(
     save_checkpoint(tmp_path / "other", build_detector(config), header)
 
     with pytest.raises(WeightsError, match=complaint):
-        prepare(start=StartWeights(checkpoint=tmp_path / "other"))
+        prepare(start=StartWeights(checkpoints=(tmp_path / "other",)))
 
 
 def test_flow_weights_reach_the_flow_network_and_it_alone(
@@ -181,7 +244,7 @@ def test_flow_weights_reach_the_flow_network_and_it_alone(
 ) -> None:
     flow = small_network(small_config("light"), seed=9).get_submodule("flow.network")
     save_file(flow.state_dict(), tmp_path / "flow.safetensors")
-    start = StartWeights(checkpoint=checkpoint, flow=tmp_path / "flow.safetensors")
+    start = StartWeights(checkpoints=(checkpoint,), flow=tmp_path / "flow.safetensors")
 
     network = prepare(start=start).network
 
@@ -195,7 +258,7 @@ def test_weights_for_a_part_that_the_preset_lacks_are_refused(
     prepare: Prepare, tmp_path: Path
 ) -> None:
     for start, complaint in (
-        (StartWeights(flow=tmp_path / "f"), "preset brox has no flow network"),
+        (StartWeights(flow=tmp_path / "f"), "preset brox, streams both: no flow network"),
         (StartWeights(imagenet=tmp_path / "i"), "preset brox has no EfficientNet-Lite0"),
     ):
         with pytest.raises(UsageError, match=complaint):
@@ -205,7 +268,7 @@ def test_weights_for_a_part_that_the_preset_lacks_are_refused(
 def test_a_file_of_something_else_is_no_flow_network(
     prepare: Prepare, tmp_path: Path, checkpoint: Path
 ) -> None:
-    start = StartWeights(checkpoint=checkpoint, flow=checkpoint)
+    start = StartWeights(checkpoints=(checkpoint,), flow=checkpoint)
     with pytest.raises(WeightsError, match="expected weights of the flow network") as failure:
         prepare(start=start)
     assert "\n" not in str(failure.value)
@@ -230,7 +293,9 @@ def test_an_unreadable_clip_is_named(
     bad = tmp_path / "bad.avi"
     bad.write_bytes(b"this is no video")
     broken = replace(data, clips=(replace(data.clips[0], path=bad), data.clips[1]))
-    trainer = prepare(small_recipe(), training=broken, start=StartWeights(checkpoint=checkpoint))
+    trainer = prepare(
+        small_recipe(), training=broken, start=StartWeights(checkpoints=(checkpoint,))
+    )
 
     with pytest.raises(DatasetError, match=r"bad\.avi: a clip of the data set is bad"):
         list(trainer.train())

@@ -66,7 +66,7 @@ def train(
         training,
         validation,
         run,
-        start=StartWeights(checkpoint=init, imagenet=imagenet, flow=flow),
+        start=StartWeights(checkpoints=tuple(init or ()), imagenet=imagenet, flow=flow),
         frames_folder=frames_folder,
         ignore_regions=ignore_regions,
         device=device,

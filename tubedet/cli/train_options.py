@@ -66,8 +66,12 @@ Seed = Annotated[
     int | None, Option(help="Of everything random.", show_default="0", rich_help_panel=RECIPE)
 ]
 Init = Annotated[
-    Path | None,
-    Option(metavar="FILE", help="A checkpoint, for everything.", rich_help_panel=START),
+    list[Path] | None,
+    Option(
+        metavar="FILE",
+        help="A checkpoint, for everything; or two, of one stream each, to join.",
+        rich_help_panel=START,
+    ),
 ]
 ImageNet = Annotated[
     Path | None,

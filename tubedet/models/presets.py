@@ -18,12 +18,14 @@ from torch import nn
 from tubedet.models.early_fusion import EarlyFusion
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
 from tubedet.models.motion_input import ResizedFlow, flow_input_size
-from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.models.two_stream import SilentStream, TwoStreamDetector
 from tubedet.models.yolov2.darknet19 import Darknet19Stream
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 
 Preset = Literal["flownet2", "flownet2-css", "flownet2-sd", "brox", "light"]
 PRESETS: tuple[str, ...] = get_args(Preset)
+Streams = Literal["both", "rgb", "motion"]
+STREAMS: tuple[str, ...] = get_args(Streams)
 OUTPUT_STRIDE = 32
 FLOW_MULTIPLE = 64  # six stages of stride 2
 MAX_SIDE = 4096  # px; a header that asks for more is damaged
@@ -47,6 +49,7 @@ class DetectorConfig:
         flow_size: side of the square `light` estimates flow on; None: nearest half the input.
             The other presets estimate it on the input itself.
         width: multiplies hidden channels of the paper's presets, for tests; `light` has its own.
+        streams: `both`, or the only one that the network has: `rgb`, `motion`.
         dropout: on the fused activations, in training only.
         stream_dropout: chance that a training sample is left with one stream.
     """
@@ -61,12 +64,15 @@ class DetectorConfig:
     align_corners: bool = False
     flow_size: int | None = None
     width: float = 1.0
+    streams: Streams = "both"
     dropout: float = 0.0
     stream_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ValueError(f"unknown preset '{self.preset}': one of {', '.join(PRESETS)}")
+        if self.streams not in STREAMS:
+            raise ValueError(f"unknown streams '{self.streams}': one of {', '.join(STREAMS)}")
         multiple = FLOW_MULTIPLE if self.preset.startswith("flownet2") else OUTPUT_STRIDE
         _require_multiple("input size", self.input_size, multiple)
         if self.flow_size is not None:
@@ -98,9 +104,9 @@ class DetectorConfig:
 
 def build_detector(config: DetectorConfig) -> TwoStreamDetector:
     """The network of a configuration, randomly initialised."""
-    rgb_stream, motion_stream = _build_stream(config), _build_stream(config)
+    rgb_stream, motion_stream = (_build_stream(config, which) for which in ("rgb", "motion"))
     return TwoStreamDetector(
-        flow=_build_flow(config),
+        flow=None if config.streams == "rgb" else _build_flow(config),
         rgb_stream=rgb_stream,
         motion_stream=motion_stream,
         fusion=EarlyFusion(
@@ -108,7 +114,7 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
             num_anchors=len(config.anchors_wh),
             num_classes=len(config.class_names),
             dropout=config.dropout,
-            stream_dropout=config.stream_dropout,
+            stream_dropout=config.stream_dropout if config.streams == "both" else 0.0,
         ),
     )
 
@@ -134,9 +140,16 @@ def _build_flow(config: DetectorConfig) -> nn.Module | None:
     return builders[config.preset]() if config.preset in builders else None
 
 
-def _build_stream(config: DetectorConfig) -> Darknet19Stream | EfficientNetLiteStream:
+def _build_stream(
+    config: DetectorConfig, which: Streams
+) -> Darknet19Stream | EfficientNetLiteStream | SilentStream:
+    stream: Darknet19Stream | EfficientNetLiteStream
     if config.preset == "light":
-        return EfficientNetLiteStream(passthrough=config.passthrough)
-    return Darknet19Stream(
-        layout=config.darknet_layout, passthrough=config.passthrough, width=config.width
-    )
+        stream = EfficientNetLiteStream(passthrough=config.passthrough)
+    else:
+        stream = Darknet19Stream(
+            layout=config.darknet_layout, passthrough=config.passthrough, width=config.width
+        )
+    if config.streams in ("both", which):
+        return stream
+    return SilentStream(out_channels=stream.out_channels, stride=OUTPUT_STRIDE)

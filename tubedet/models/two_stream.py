@@ -10,12 +10,32 @@ from tubedet.models.early_fusion import EarlyFusion
 from tubedet.models.motion_input import encode_motion
 
 
+class SilentStream(nn.Module):
+    """Stands where a detector has no stream: says nothing about any image.
+
+    Args:
+        out_channels: of the zeros it answers with.
+        stride: input pixels a cell.
+    """
+
+    def __init__(self, *, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.out_channels, self.stride = out_channels, stride
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) → zeros (B, out_channels, H/stride, W/stride)."""
+        batch, _, height, width = image.shape
+        cells = (height // self.stride, width // self.stride)
+        return image.new_zeros(batch, self.out_channels, *cells)
+
+
 class TwoStreamDetector(nn.Module):
     """Two-stream YOLOv2 with the flow network inside.
 
     Args:
         flow: clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) px; None when the clip carries a
-            ready flow image in the place of its second frame (the `brox` preset).
+            ready flow image in the place of its second frame (the `brox` preset), or nobody looks
+            at motion.
         rgb_stream: image (B, 3, H, W) in [0, 1] → features (B, F, H/32, W/32).
         motion_stream: the same for the encoded flow.
         fusion: both features → raw predictions (B, A*(5+C), H/32, W/32).

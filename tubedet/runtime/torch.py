@@ -56,7 +56,7 @@ class TorchDetector:
         self._anchors_wh = torch.tensor(config.anchors_wh)
         self.class_names = config.class_names
         self.input_size = config.input_size
-        self.uses_flow_images = network.flow is None
+        self.uses_flow_images = config.preset == "brox"
         self.weights_sha256 = weights_sha256
         self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
         self.description = f"{config.preset} on {self._device} in {chosen}"

@@ -156,11 +156,15 @@ class Trainer:
     def _optimise(self, batch: TrainingBatch) -> tuple[dict[str, float], float]:
         """Change the weights; returns the terms of the loss and the norm of the gradient."""
         # bfloat16 keeps float32's range: no loss scaling. Weights stay float32.
+        clip = batch.clip.to(self.device).float()
         with torch.autocast(self.device.type, torch.bfloat16):
-            raw = self.network.with_motion_alone(batch.clip.to(self.device).float())
-        twice = TrainingBatch(batch.clip, *(part * 2 for part in batch[1:]))
+            if self.config.streams == "both":
+                raw = self.network.with_motion_alone(clip)
+                batch = TrainingBatch(batch.clip, *(part * 2 for part in batch[1:]))
+            else:
+                raw = self.network(clip)
         classes, smoothing = len(self.config.class_names), self.recipe.label_smoothing
-        loss = detection_loss(raw.float(), twice, self.anchors_wh, classes, smoothing)
+        loss = detection_loss(raw.float(), batch, self.anchors_wh, classes, smoothing)
         terms = {name: term.item() for name, term in loss._asdict().items()}
         self._require_finite(terms)
         self.optimizer.zero_grad(set_to_none=True)

@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from inspect import getdoc
 from types import UnionType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from tubedet.errors import UsageError
+from tubedet.models.presets import Streams
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,6 +35,7 @@ class Recipe:
 
     Attributes:
         preset: the network, see `models/presets.py`.
+        streams: `both`, or the only one that the network has: `rgb`, `motion`.
         input_size: side of the network's square input, px.
         flow_size: side of the square `light` estimates flow on; none: nearest half the input.
         steps: optimiser steps in all.
@@ -54,6 +65,7 @@ class Recipe:
     """
 
     preset: str = "light"
+    streams: Streams = "both"
     input_size: int = 224
     flow_size: int | None = 192
     steps: int = 20_000
@@ -162,6 +174,10 @@ def _parsed(text: str, kind: Any) -> Any:
         return None if text == "none" else _parsed(text, kind)
     if get_origin(kind) is tuple:
         return tuple(_parsed(part, get_args(kind)[0]) for part in text.split(","))
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise ValueError(text)
+        return text
     if kind is bool:
         return {"true": True, "false": False}[text]
     return kind(text)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, cat
+
 from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
 from tubedet.checkpoints.native import load_checkpoint
 from tubedet.checkpoints.run_state import load_flow_network
@@ -11,7 +13,7 @@ from tubedet.datasets.anchor_clusters import box_sizes, cluster_anchors
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import UsageError, WeightsError
 from tubedet.models.motion_input import ResizedFlow
-from tubedet.models.presets import OUTPUT_STRIDE, DetectorConfig, build_detector
+from tubedet.models.presets import OUTPUT_STRIDE, DetectorConfig, Streams, build_detector
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 from tubedet.training.recipes import Recipe
@@ -22,12 +24,13 @@ class StartWeights:
     """What a network starts from.
 
     Attributes:
-        checkpoint: a tubedet checkpoint, for everything, anchors included.
+        checkpoints: a tubedet checkpoint, for everything, anchors included; or two of one stream
+            each, which are joined.
         imagenet: published EfficientNet-Lite0 file, for both streams' backbones.
         flow: what a flow pre-training run left, for the flow network.
     """
 
-    checkpoint: Path | None = None
+    checkpoints: tuple[Path, ...] = ()
     imagenet: Path | None = None
     flow: Path | None = None
 
@@ -44,10 +47,12 @@ def start_network(
     """
     if start.imagenet is not None and recipe.preset != "light":
         raise UsageError(f"preset {recipe.preset} has no EfficientNet-Lite0 for {start.imagenet}")
-    if start.flow is not None and recipe.preset == "brox":
-        raise UsageError(f"preset brox has no flow network for {start.flow}")
-    if start.checkpoint is not None:
-        config, network = _from_checkpoint(start.checkpoint, recipe, training.class_names)
+    if start.flow is not None and (recipe.preset == "brox" or recipe.streams == "rgb"):
+        raise UsageError(
+            f"preset {recipe.preset}, streams {recipe.streams}: no flow network for {start.flow}"
+        )
+    if start.checkpoints:
+        config, network = _from_checkpoints(start.checkpoints, recipe, training.class_names)
     else:
         config, network = _from_scratch(recipe, training)
     for stream in (network.rgb_stream, network.motion_stream):
@@ -91,25 +96,50 @@ def _from_scratch(
     return config, network
 
 
-def _from_checkpoint(
-    path: Path, recipe: Recipe, class_names: tuple[str, ...]
+def _from_checkpoints(
+    paths: tuple[Path, ...], recipe: Recipe, class_names: tuple[str, ...]
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    trained, header = load_checkpoint(path)
-    config = _config({**header.config, **_network_settings(recipe)})
-    for what, found, wanted in (
-        ("preset", config.preset, recipe.preset),
-        ("classes", config.class_names, class_names),
-    ):
-        if found != wanted:
-            raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
+    joins = recipe.streams == "both" and len(paths) == 2
+    if len(paths) > 1 and not joins:
+        raise UsageError(
+            f"{len(paths)} checkpoints to start from: expected one, or one of the RGB stream and "
+            "one of the motion stream for a network of both"
+        )
+    streams: tuple[Streams, ...] = ("rgb", "motion") if joins else (recipe.streams,)
+    states: list[dict[str, Tensor]] = []
+    anchors: set[tuple[tuple[float, float], ...]] = set()
+    for path, wanted_streams in zip(paths, streams, strict=True):
+        trained, header = load_checkpoint(path)
+        config = _config({**header.config, **_network_settings(recipe)})
+        for what, found, wanted in (
+            ("preset", config.preset, recipe.preset),
+            ("classes", config.class_names, class_names),
+            ("streams", header.config.get("streams", "both"), wanted_streams),
+        ):
+            if found != wanted:
+                raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
+        states.append(trained.state_dict())
+        anchors.add(config.anchors_wh)
+    if len(anchors) > 1:
+        raise WeightsError(f"{paths[1]}: expected the anchors of {paths[0]}, found others")
     network = build_detector(config)
-    network.load_state_dict(trained.state_dict())
+    network.load_state_dict(_joined(*states) if joins else states[0])
     return config, network
+
+
+def _joined(rgb: dict[str, Tensor], motion: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of both streams whose raw predictions are the mean of those of each alone."""
+    kernel, bias = "fusion.conv.weight", "fusion.conv.bias"
+    channels = rgb[kernel].shape[1] // 2
+    halves = [rgb[kernel][:, :channels], motion[kernel][:, channels:]]
+    fused = {kernel: cat(halves, dim=1) / 2, bias: (rgb[bias] + motion[bias]) / 2}
+    return {**rgb, **motion, **fused}
 
 
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     """What a recipe decides of a network whose weights may come from elsewhere."""
     return {
+        "streams": recipe.streams,
         "input_size": recipe.input_size,
         "flow_size": recipe.flow_size,
         "dropout": recipe.dropout,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,11 @@ def prepare_training(
 
 
 def _describe_start(start: StartWeights) -> dict[str, Any]:
-    return {part: describe_file(path) for part, path in asdict(start).items()}
+    return {
+        "checkpoints": [describe_file(path) for path in start.checkpoints],
+        "imagenet": describe_file(start.imagenet),
+        "flow": describe_file(start.flow),
+    }
 
 
 def _require_same_data(stored: dict[str, Any], now: dict[str, Any], run: RunFolder) -> None:
