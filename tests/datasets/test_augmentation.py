@@ -112,10 +112,32 @@ def test_a_box_beyond_the_window_is_cut_off_or_left_empty() -> None:
     np.testing.assert_allclose(boxes, boxes_of((0, 0.5, 0.5, 1), (0, 0, 0, 0)))
 
 
-def test_both_frames_change_alike() -> None:
+def test_a_drifting_camera_shows_the_second_frame_from_elsewhere() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
+    view = View((40, 30, 200, 150), flip=True, drift_xyxy=(3, -2, 5, 2))
+
+    seen = view.frames(np.concatenate([frame, frame]), 96)
+
+    for window, shown in zip(((40, 30, 200, 150), (43, 28, 205, 152)), seen, strict=True):
+        np.testing.assert_array_equal(shown, View(window, flip=True).frames(frame, 96)[0])
+
+
+def test_drifts_pan_and_zoom_by_a_hundredth_of_the_window() -> None:
+    rng = np.random.default_rng(0)
+    recipe = AugmentationRecipe(drift_chance=1, drift=0.01)
+    drifts = np.array(
+        [draw_view(rng, recipe, (0, 0, 1000, 500)).drift_xyxy for _ in range(10 * DRAWS)]
+    )
+    pans, zooms = drifts[:, :2] + drifts[:, 2:], drifts[:, 2:] - drifts[:, :2]
+    np.testing.assert_allclose(pans.std(axis=0) / 2, (10, 5), rtol=0.1)
+    np.testing.assert_allclose(zooms.std(axis=0) / 2, (5, 2.5), rtol=0.1)
+    assert abs(pans.mean()) < 1
+
+
+def test_both_frames_change_alike_under_a_camera_that_does_not_drift() -> None:
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
-    view = draw_view(rng, RECIPE, (10, 20, 300, 200))
+    view = draw_view(rng, AugmentationRecipe(drift_chance=0), (10, 20, 300, 200))
 
     seen = view.frames(np.concatenate([frame, frame]), 96)
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.datasets.augmentation import AugmentationRecipe, View
+from tubedet.datasets.augmentation import STILL, AugmentationRecipe, View
 from tubedet.datasets.batching import TrainingBatch, TrainingSamples, make_sample
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import pair_at
@@ -73,6 +73,20 @@ def test_the_box_of_the_last_frame_belongs_to_the_second_of_the_pair(
     assert (last.boxes_xyxy[0].numpy() * scale).tolist() == pytest.approx(
         square_xyxy(FRAMES - 1, WIDTH, HEIGHT), abs=1e-4
     )
+
+
+def test_the_camera_never_drifts_away_from_a_box_of_the_second_frame(
+    data: AnnotatedDataset, frames: ClipFrames
+) -> None:
+    recipe = AugmentationRecipe(background_chance=0, drift_chance=1, drift=0.2)
+    samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
+    rng = np.random.default_rng(0)
+    clip = data.clips[0]
+
+    drifts = [samples._draw_view(rng, pair_at(clip, at)).drift_xyxy for at in (0, FRAMES - 1)]
+
+    assert drifts[0] != STILL
+    assert drifts[1] == STILL
 
 
 def test_an_actor_free_sample_shows_no_actor_and_has_no_box(

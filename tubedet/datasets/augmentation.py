@@ -1,9 +1,10 @@
 """How training sees a frame pair: one crop, flip and colour change for both frames and the boxes.
 
 The paper trains with random crops, horizontal flips and HSV distortion; strengths are Darknet's.
-Besides, some samples show the whole frame made smaller, for distant actors, and some have a part
-blanked out. Both frames are changed alike, before the flow network sees them, so motion needs no
-sign rule.
+Besides, some samples show the whole frame made smaller, for distant actors, some have a part
+blanked out, and in some the camera drifts: with few clips, a network else learns how the camera of
+each one moved. Otherwise both frames are changed alike. All of it happens before the flow network
+sees them, so motion needs no sign rule.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Pixels = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
 Window = tuple[int, int, int, int]
 
+STILL = (0, 0, 0, 0)
 CROP_TRIES = 24  # windows drawn before giving up and showing the whole frame
 BLANK = 127  # what lies beyond the frame, or is blanked out: the mean of the networks' input
 ACTOR_MARGIN = 6  # px kept around a box that must not be seen: masks end before hair and hands do
@@ -33,6 +35,8 @@ class AugmentationRecipe:
     their inverse. `background_chance` is that of a crop without any actor. `widen_chance` is that
     of a window up to `max_widening` times as wide and high as the frame, in place of a crop.
     `blank_chance` is that of a blanked rectangle whose sides are at most `max_blank` of the view's.
+    `drift_chance` is that of a camera that pans and zooms between the frames: the window moves by
+    `drift` of its sides, and its sides by `drift` of themselves (standard deviations).
     """
 
     min_visible: float = 0.6
@@ -48,6 +52,8 @@ class AugmentationRecipe:
     max_widening: float = 1.6
     blank_chance: float = 0.25
     max_blank: float = 0.45
+    drift_chance: float = 0.6
+    drift: float = 0.012
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +84,16 @@ class ColourChange:
 class View:
     """One draw: a window in source pixels (x1, y1, x2, y2, half-open), then flip and colour.
 
-    The window may reach beyond the frame. `blank_xyxy`, in fractions of the view, is blanked last.
+    The window may reach beyond the frame. In every later frame its sides have moved by `drift_xyxy`
+    once more; boxes are those of the first. `blank_xyxy`, in fractions of the view, is blanked
+    last.
     """
 
     window: Window
     flip: bool = False
     colour: ColourChange | None = None
     blank_xyxy: tuple[float, float, float, float] | None = None
+    drift_xyxy: Window = STILL
 
     def frames(self, rgb: Pixels, size: int) -> Pixels:
         """The view of frames (T, H, W, 3), stretched to (T, size, size, 3) as at test time."""
@@ -93,8 +102,9 @@ class View:
         shrinks = max(x2 - x1, y2 - y1) > 2 * size
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         seen = np.empty((len(rgb), size, size, 3), dtype=np.uint8)
-        for target, frame in zip(seen, rgb, strict=True):
-            cut = _cut(frame, self.window)
+        for time, (target, frame) in enumerate(zip(seen, rgb, strict=True)):
+            left, top, right, bottom = np.add(self.window, np.multiply(self.drift_xyxy, time))
+            cut = _cut(frame, (left, top, right, bottom))
             cv2.resize(cut, (size, size), dst=target, interpolation=method)
         if self.flip:
             seen = np.ascontiguousarray(seen[:, :, ::-1])
@@ -128,7 +138,7 @@ def _cut(frame: Pixels, window: Window) -> Pixels:
 
 
 def draw_view(rng: np.random.Generator, recipe: AugmentationRecipe, window: Window) -> View:
-    """Flip, colours and blanked part for a window that is already drawn."""
+    """Flip, colours, blanked part and drift for a window that is already drawn."""
     colour = ColourChange(
         hue=rng.uniform(-recipe.hue, recipe.hue),
         saturation=_draw_factor(rng, recipe.saturation),
@@ -137,7 +147,17 @@ def draw_view(rng: np.random.Generator, recipe: AugmentationRecipe, window: Wind
     )
     flip = bool(rng.random() < recipe.flip_chance)
     blank = _draw_blank(rng, recipe) if rng.random() < recipe.blank_chance else None
-    return View(window, flip, colour, blank)
+    drifts = rng.random() < recipe.drift_chance
+    return View(window, flip, colour, blank, _draw_drift(rng, recipe, window) if drifts else STILL)
+
+
+def _draw_drift(rng: np.random.Generator, recipe: AugmentationRecipe, window: Window) -> Window:
+    x1, y1, x2, y2 = window
+    wh = np.array([x2 - x1, y2 - y1])
+    pan, zoom = rng.normal(0, recipe.drift, 2), rng.normal(0, recipe.drift / 2)
+    left, top = np.rint((pan - zoom) * wh).astype(int).tolist()
+    right, bottom = np.rint((pan + zoom) * wh).astype(int).tolist()
+    return (left, top, right, bottom)
 
 
 def _draw_blank(

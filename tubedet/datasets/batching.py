@@ -8,6 +8,7 @@ enough to keep the network fed.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import (
+    STILL,
     AugmentationRecipe,
     View,
     draw_actor_free_window,
@@ -96,7 +98,9 @@ class TrainingSamples:
             window = draw_wider_window(rng, recipe, frame_wh)
         if window is None:
             window = draw_actor_window(rng, recipe, _boxes_of(pair, pair.at), frame_wh)
-        return draw_view(rng, recipe, window)
+        view = draw_view(rng, recipe, window)
+        # Where the box is the second frame's, a drift would leave it behind.
+        return view if pair.at == pair.first else replace(view, drift_xyxy=STILL)
 
     def batches(
         self, input_size: int, batch_size: int, *, first_sample: int = 0, threads: int = 2
