@@ -67,11 +67,11 @@ class Recipe:
     preset: str = "light"
     streams: Streams = "both"
     input_size: int = 224
-    flow_size: int | None = 192
+    flow_size: int | None = 320
     steps: int = 20_000
     batch_size: int = 16
     rgb_rate: float = 1e-4
-    motion_rate: float = 5e-4
+    motion_rate: float = 1e-3
     head_rate: float = 1.5e-3
     flow_rate: float = 0.0
     weight_decay: float = 0.05
