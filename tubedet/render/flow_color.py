@@ -15,6 +15,7 @@ _WHEEL_RGB = np.array(
 _WHEEL_TURN = np.cumsum((0, *_WHEEL_STEPS)) / sum(_WHEEL_STEPS)  # 0..1 around the circle
 _TOO_FAST_DIMMING = 0.75  # vectors longer than the scale get a darker full colour
 
+_FITTING_PERCENT = 99.9  # an actor far away is 1 % of a picture, and should not be cut off whole
 _CALMING = 0.98  # a frame: after a fast move, full colour comes back to slow ones within seconds
 _LEAST_FULL_COLOUR_PX = 1.0  # so that noise on a picture that stands still stays pale
 
@@ -27,7 +28,7 @@ class SteadyScale:
 
     def follow(self, flow_uv: NDArray[np.floating]) -> float:
         """Length in px for the next frame's flow (2, H, W): almost all of its vectors fit."""
-        fast_px = float(np.percentile(np.hypot(*flow_uv), 99))
+        fast_px = float(np.percentile(np.hypot(*flow_uv), _FITTING_PERCENT))
         self._longest_px = max(fast_px, _CALMING * self._longest_px, _LEAST_FULL_COLOUR_PX)
         return self._longest_px
 
