@@ -1,3 +1,4 @@
+import weakref
 from pathlib import Path
 
 import av
@@ -67,9 +68,13 @@ def test_no_flow_spans_a_frame_that_is_lost(tmp_path: Path) -> None:
 
 def test_frames_are_read_one_ahead_and_none_is_kept(tmp_path: Path) -> None:
     video = grey_video(tmp_path / "clip.mkv", *range(30))
+    pictures: list[weakref.ref[NDArray[np.uint8]]] = []
     with VideoReader(video) as reader:
         for frame, _ in estimate_flow(reader, KNOWN):
             assert reader.decoded_frames <= frame.frame + 2
+            pictures.append(weakref.ref(frame.rgb))
+            assert sum(picture() is not None for picture in pictures) <= 3
+    assert len(pictures) == 30
 
 
 def test_all_formats_tell_the_same_flow(tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ def test_the_golden_flow_comes_out_of_a_lossless_video(
         np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-4)
 
 
+def test_a_detector_of_the_brox_preset_runs_on_the_images(
+    flow: Flow, video: Path, tmp_path: Path
+) -> None:
+    assert flow(video, "-f", "brox").exit_code == 0
+    weights, _ = small_checkpoint(tmp_path / "small.safetensors", "brox")
+    arguments = ["detect", video, "-o", tmp_path / "boxes", "-f", "csv", "--weights", weights]
+    arguments += ["--flow-images", tmp_path / "out", "--min-score", 0, "--device", "cpu"]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert len((tmp_path / "boxes/clip.csv").read_text().splitlines()) == 1 + 4
+
+
 @pytest.mark.parametrize(
     ("options", "seen"),
     [
