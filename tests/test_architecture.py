@@ -18,7 +18,7 @@ LAYERS = (
     {"video", "models"},
     {"checkpoints", "runtime", "tubes", "render", "writers", "datasets"},
     {"video_run"},
-    {"pipeline"},
+    {"pipeline", "flow_pipeline"},
     {"evaluation", "batch", "benchmark"},
     {"training"},
     {"cli"},

@@ -12,13 +12,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
+from tests.known_flow import KnownFlow
 from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import write_video
-from tubedet import errors, pipeline
+from tubedet import errors, flow_pipeline, pipeline
 from tubedet.cli.app import app
 from tubedet.labels import UCF101_24
 from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
 from tubedet.models.yolov2.anchors import VOC_2016
+from tubedet.runtime.torch_flow import TorchFlow
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +50,18 @@ def test_every_detect_command_runs(folder: Path) -> None:
         assert result.exit_code == 0, f"{command}: {result.output}"
     assert (folder / "tubedet-output" / "video.tubedet.mp4").is_file()
     assert (folder / "tubedet-output" / "beach.json").is_file()
+
+
+def test_every_flow_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = TorchFlow(KnownFlow(), device="cpu")
+    monkeypatch.setattr(flow_pipeline, "load_flow_estimator", lambda *_, **__: estimator)
+    commands = [command for command in COMMANDS if command.startswith("tubedet flow")]
+    assert commands
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, f"{command}: {result.output}"
+    assert (folder / "tubedet-output" / "video.flow.mp4").is_file()
+    assert (folder / "tubedet-output" / "video" / "000000.flo").is_file()
 
 
 def test_a_video_on_stdin_becomes_json_lines_on_stdout(folder: Path) -> None:

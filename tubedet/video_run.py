@@ -79,7 +79,8 @@ class VideoDone:
     """What became of a video.
 
     `frames` were written in `seconds`, `detected` of them went through the network, `found` of
-    these have a box. `partial` outputs come from a run that was stopped; `notes` are for people.
+    these have a box; None where none was looked for. `partial` outputs come from a run that was
+    stopped; `notes` are for people.
     """
 
     job: VideoJob
@@ -87,7 +88,7 @@ class VideoDone:
     partial: bool
     frames: int
     detected: int
-    found: int
+    found: int | None
     seconds: float
     notes: tuple[str, ...]
 
@@ -171,19 +172,9 @@ class VideoRun:
         )
 
     def _notes(self) -> Iterator[str]:
-        """What is odd about the source."""
-        if skipped := self._reader.skipped_frames:
-            yield f"damaged packets that could not be decoded: {skipped}"
-        if repaired := self.outputs.repaired_timestamps:
-            yield f"timestamps missing or not increasing, made up in the MP4: {repaired}"
-        info, decoded = self._reader.info, self._reader.decoded_frames
         to_the_end = self.complete and self._plan.span.end is None and not self._plan.max_frames
-        if to_the_end and info.seems_cut_off(decoded + skipped, self._last_s):
-            promise = f"{'' if info.frames else 'about '}{info.promised_frames} frames"
-            yield (
-                f"the container promises {promise}, {decoded} could be read: "
-                "the file may be cut off"
-            )
+        repaired = self.outputs.repaired_timestamps
+        return notes_on_source(self._reader, repaired, self._last_s, to_the_end=to_the_end)
 
     @cached_property
     def _source_sha256(self) -> str:
@@ -228,6 +219,27 @@ class VideoRun:
             "max_boxes": rule.max_boxes,
             "nms_iou": rule.nms_iou,
         }
+
+
+def notes_on_source(
+    reader: VideoReader, repaired: int, last_s: float | None, *, to_the_end: bool
+) -> Iterator[str]:
+    """What is odd about a video that was read, one line each.
+
+    Args:
+        reader: read as far as it was asked for.
+        repaired: timestamps that had to be made up.
+        last_s: time of the last frame, if it is known.
+        to_the_end: nothing but the file's end ended the reading.
+    """
+    if skipped := reader.skipped_frames:
+        yield f"damaged packets that could not be decoded: {skipped}"
+    if repaired:
+        yield f"timestamps missing or not increasing, made up in the MP4: {repaired}"
+    info, decoded = reader.info, reader.decoded_frames
+    if to_the_end and info.seems_cut_off(decoded + skipped, last_s):
+        promise = f"{'' if info.frames else 'about '}{info.promised_frames} frames"
+        yield f"the container promises {promise}, {decoded} could be read: the file may be cut off"
 
 
 def expected_frames(info: VideoInfo, plan: RunPlan) -> int | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tubedet.render.flow_color import flow_to_rgb
+from tubedet.render.flow_color import SteadyScale, flow_to_rgb
 
 # The wheel has 15+6+4+11+13+6 = 55 steps; a quarter turn is step 13.75 of the red-yellow segment,
 # half a turn step 27.5, 2.5 of 11 behind cyan, three quarters step 41.25, 5.25 of 13 behind blue.
@@ -55,3 +55,19 @@ def test_a_flow_without_motion_is_white_and_a_wrong_shape_is_refused() -> None:
     assert (flow_to_rgb(np.zeros((2, 4, 4))) == 255).all()
     with pytest.raises(ValueError, match=r"not \(3, 4, 4\)"):
         flow_to_rgb(np.zeros((3, 4, 4)))
+
+
+def test_the_colour_scale_follows_a_faster_move_at_once_and_calms_down_slowly() -> None:
+    scale = SteadyScale()
+    still, fast = np.zeros((2, 8, 8)), np.stack([np.full((8, 8), 3.0), np.full((8, 8), 4.0)])
+    assert scale.follow(still) == 1.0  # noise below a pixel stays pale
+    assert scale.follow(fast) == 5.0
+    calm = [scale.follow(still) for _ in range(100)]
+    assert calm[0] == pytest.approx(5 * 0.98)
+    assert calm[-1] == 1.0
+
+
+def test_a_few_wild_vectors_do_not_set_the_colour_scale() -> None:
+    flow = np.full((2, 80, 100), 2.0) * np.array([1.0, 0.0])[:, None, None]
+    flow[0, 0, :7] = 500.0
+    assert SteadyScale().follow(flow) == 2.0

@@ -49,23 +49,29 @@ class VideoFailed:
     error: Exception
 
 
+OutputPaths = Callable[[Sequence[str], Path, str], list[Path]]  # of formats, a folder, a stem
 Event = VideoStarted | FrameDone | VideoDone | VideoSkipped | VideoFailed
 
 
 def find_jobs(
-    inputs: Iterable[Path], output: Path, formats: Sequence[str] | None
+    inputs: Iterable[Path],
+    output: Path,
+    formats: Sequence[str] | None,
+    outputs_of: OutputPaths = output_paths,
 ) -> list[VideoJob]:
     """The videos of files and folders, each once, in the order given and by name within a folder.
 
-    A folder's tree is mirrored below `output`. Hidden files, `*.tubedet.*`, `*.partial.*` and the
-    output folder itself are left out. Videos that would share an output file keep their extension
-    in its name; a folder without videos stays as a job of its own, which fails.
+    A folder's tree is mirrored below `output`. Hidden files, `*.tubedet.*`, `*.flow.*`,
+    `*.partial.*` and the output folder itself are left out. Videos that would share an output file
+    keep their extension in its name; a folder without videos stays as a job of its own, which
+    fails.
 
     Args:
         inputs: files and folders.
         output: where the results go.
         formats: names of `WRITERS`; None if no file is written, and rows of all videos meet in one
             stream. There, videos of one name are called by their whole path.
+        outputs_of: where outputs of the formats end.
 
     Raises:
         UsageError: if two videos would still write the same file, or there is no such format.
@@ -76,7 +82,11 @@ def find_jobs(
             job = VideoJob(source, _readable(relative), output / relative.parent, relative.stem)
             jobs.setdefault(source.parent.resolve() / source.name, job)
     found = list(jobs.values())
-    return _with_own_names(found) if formats is None else _with_own_stems(found, formats)
+    return (
+        _with_own_names(found)
+        if formats is None
+        else _with_own_stems(found, lambda job: outputs_of(formats, job.folder, job.stem))
+    )
 
 
 def refuse_existing(jobs: Sequence[VideoJob], formats: Sequence[str]) -> None:
@@ -127,17 +137,31 @@ def process_videos(
         WeightsError, UsageError: what is wrong with the detector or the plan is wrong for all.
         OutputError: if `rows_to` is closed.
     """
+
+    def process(job: VideoJob) -> Generator[Event]:
+        if skip_existing and are_whole(_outputs(job, formats), detector.weights_sha256):
+            yield VideoSkipped(job)
+            return
+        check_readable(job)
+        yield from process_video(job, detector, plan, formats, rows_to=rows_to, stop=stop)
+
     wrong_for_all = (WeightsError, UsageError, *([OutputError] if rows_to else []))
+    yield from process_each(jobs, process, wrong_for_all, stop)
+
+
+def process_each(
+    jobs: Sequence[VideoJob],
+    process: Callable[[VideoJob], Generator[Event]],
+    wrong_for_all: tuple[type[Exception], ...],
+    stop: Callable[[], bool],
+) -> Generator[Event]:
+    """Do the same with every video, and go on when one fails, unless that is `wrong_for_all`."""
     for number, job in enumerate(jobs, start=1):
         if stop():
             return
         yield VideoStarted(job, number, len(jobs))
-        if skip_existing and are_whole(_outputs(job, formats), detector.weights_sha256):
-            yield VideoSkipped(job)
-            continue
         try:
-            check_readable(job)
-            yield from process_video(job, detector, plan, formats, rows_to=rows_to, stop=stop)
+            yield from process(job)
         except wrong_for_all:
             raise
         except Exception as error:  # even a bug met by one video should spare the others
@@ -165,16 +189,18 @@ def _walk(folder: Path, output: Path) -> Iterator[Path]:
 
 def _is_video_name(name: str) -> bool:
     path = Path(name.lower())
-    ours = path.stem.endswith((".tubedet", ".partial"))
+    ours = path.stem.endswith((".tubedet", ".flow", ".partial"))
     return path.suffix in VIDEO_SUFFIXES and not ours and name[0] != "."
 
 
-def _with_own_stems(jobs: list[VideoJob], formats: Sequence[str]) -> list[VideoJob]:
+def _with_own_stems(
+    jobs: list[VideoJob], outputs_of: Callable[[VideoJob], list[Path]]
+) -> list[VideoJob]:
     """Give the extension back to every video that would share an output file with another."""
 
     def places(job: VideoJob) -> list[tuple[Path, str]]:
         # Many file systems do not tell case apart.
-        return [(path.parent, path.name.casefold()) for path in _outputs(job, formats)]
+        return [(path.parent, path.name.casefold()) for path in outputs_of(job)]
 
     while True:  # a name that is given back may be in the way of one that was free
         crowd = Counter(place for job in jobs for place in places(job))
@@ -186,14 +212,16 @@ def _with_own_stems(jobs: list[VideoJob], formats: Sequence[str]) -> list[VideoJ
         if apart == jobs:
             break
         jobs = apart
-    _refuse_shared_outputs(jobs, formats)
+    _refuse_shared_outputs(jobs, outputs_of)
     return jobs
 
 
-def _refuse_shared_outputs(jobs: list[VideoJob], formats: Sequence[str]) -> None:
+def _refuse_shared_outputs(
+    jobs: list[VideoJob], outputs_of: Callable[[VideoJob], list[Path]]
+) -> None:
     owners: dict[Path, VideoJob] = {}
     for job in jobs:
-        for path in _outputs(job, formats):
+        for path in outputs_of(job):
             if (other := owners.setdefault(path, job)) is not job:
                 raise UsageError(
                     f"{other.source} and {job.source} would both write {path}: "

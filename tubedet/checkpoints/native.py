@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tubedet.errors import OutputError, WeightsError
+from tubedet.models.motion_input import ResizedFlow
 from tubedet.models.presets import DetectorConfig, build_detector
 from tubedet.models.two_stream import TwoStreamDetector
 
@@ -114,6 +115,25 @@ def load_checkpoint(path: Path) -> tuple[TwoStreamDetector, CheckpointHeader]:
         tensors = {name: _read(file, name, like, path) for name, like in expected.items()}
     network.load_state_dict(tensors, assign=True)
     return network.eval(), header
+
+
+def load_flow(path: Path) -> tuple[nn.Module, CheckpointHeader]:
+    """The flow network of a file alone, as `load_checkpoint`, and the file's header.
+
+    Returns:
+        a module from a clip (B, 3, 2, H, W) RGB 0..255 to flow (B, 2, H, W) in px of that clip, H
+        and W multiples of 64; of `light` what works inside `ResizedFlow`.
+
+    Raises:
+        WeightsError: as `load_checkpoint`, and if there is no flow network in the file.
+    """
+    network, header = load_checkpoint(path)
+    if network.flow is None:
+        raise WeightsError(
+            f"{path}: expected a checkpoint with a flow network, found one without; "
+            "give one of another preset"
+        )
+    return network.flow.network if isinstance(network.flow, ResizedFlow) else network.flow, header
 
 
 def read_header(path: Path) -> CheckpointHeader:

@@ -16,6 +16,7 @@ from tubedet.cli.console import complain, explain, say, show_traceback
 from tubedet.cli.detect import detect
 from tubedet.cli.doctor import doctor
 from tubedet.cli.evaluate import evaluate
+from tubedet.cli.flow import flow
 from tubedet.cli.pretrain_flow import pretrain_flow
 from tubedet.cli.train import train
 from tubedet.cli.weights import list_weights
@@ -88,6 +89,7 @@ def _weights() -> None:
 
 
 app.command("detect")(with_exit_codes(detect))
+app.command("flow")(with_exit_codes(flow))
 app.command("evaluate")(with_exit_codes(evaluate))
 app.command("doctor")(with_exit_codes(doctor))
 app.command("train")(with_exit_codes(train))

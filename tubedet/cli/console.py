@@ -107,18 +107,23 @@ class RunView(_BarView):
         quiet: show neither.
         on_stderr: keep stdout free for rows.
         debug: show where unexpected errors come from.
+        finds_boxes: say of how many frames.
     """
 
-    def __init__(self, *, quiet: bool, on_stderr: bool, debug: bool) -> None:
+    def __init__(
+        self, *, quiet: bool, on_stderr: bool, debug: bool, finds_boxes: bool = True
+    ) -> None:
         self._console = Console(stderr=on_stderr, quiet=quiet)
         self._debug = debug
         self._notes: list[str] = []
         self._outputs: list[Path] = []
-        names = ("video", "frames", "with a box", "frames/s", "result")
+        found = ("with a box",) if finds_boxes else ()
+        names = ("video", "frames", *found, "frames/s", "result")
         video, *numbers, result = (Column(name, overflow="fold") for name in names)
         for column in numbers:
             column.justify = "right"
         result.min_width = len("skipped")  # so that long names of videos give way to it
+        self._blanks = [""] * len(numbers)
         self._table = Table(video, *numbers, result, box=box.SIMPLE)
         self._bar = _bar(self._console, _FramesPerSecond())
         self._task = TaskID(0)
@@ -137,17 +142,17 @@ class RunView(_BarView):
                 place = f"{number}/{of} " if of > 1 else ""
                 self._task = self._bar.add_task(place + job.video, total=None)
             case VideoSkipped(job=job):
-                self._close(job, "", "", "", Text("skipped: its outputs are there"))
+                self._close(job, *self._blanks, Text("skipped: its outputs are there"))
             case VideoFailed(job=job, error=error):
                 if self._debug:
                     show_traceback(error)
                 if self._console.quiet:
                     complain(self._explain(error))
-                self._close(job, "", "", "", Text("failed", style="red"))
+                self._close(job, *self._blanks, Text("failed", style="red"))
                 self._notes.append(self._explain(error))
             case VideoDone(job=job, outputs=outputs, notes=notes):
                 self._close(job, *_numbers_of(event), Text(_result_of(event)))
-                self._outputs += [path for path in outputs if path.is_file()]  # not a stream
+                self._outputs += [path for path in outputs if path.exists()]  # not a stream
                 self._notes += [f"{job.video}: {note}" for note in notes]
 
     def summarise(self) -> None:
@@ -227,8 +232,9 @@ class _FramesPerSecond(ProgressColumn):
         return Text(f"{task.speed:.1f} frames/s" if task.speed else "", style="progress.data.speed")
 
 
-def _numbers_of(done: "VideoDone") -> tuple[str, str, str]:
-    return str(done.frames), str(done.found), f"{done.frames / done.seconds:.1f}"
+def _numbers_of(done: "VideoDone") -> list[str]:
+    found = [] if done.found is None else [str(done.found)]
+    return [str(done.frames), *found, f"{done.frames / done.seconds:.1f}"]
 
 
 def _result_of(done: "VideoDone") -> str:

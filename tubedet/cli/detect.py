@@ -1,32 +1,14 @@
 """`tubedet detect`: videos in, annotated videos and rows out."""
 
-import shutil
-import signal
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import FrameType
-from typing import TYPE_CHECKING
-
-import typer
 
 from tubedet.cli import detect_options as options
-from tubedet.cli.console import RunView, complain
-from tubedet.errors import (
-    EXIT_BATCH_FAILED,
-    DatasetError,
-    OutputError,
-    TubedetError,
-    UsageError,
-)
-
-if TYPE_CHECKING:
-    from tubedet.batch.many_videos import Event
-
-PIPE = "-"
+from tubedet.cli.batch_run import PIPE, refuse_empty_names, run_batch, stdin_as_file
+from tubedet.cli.console import RunView
+from tubedet.errors import DatasetError, UsageError
 
 
 def detect(
@@ -58,8 +40,7 @@ def detect(
 
     clip.mp4 gives clip.tubedet.mp4 and clip.csv, and clip.meta.json says how they were made.
     """
-    if "" in (*videos, output):  # Path("") is the working folder, and an unset $VAR is ""
-        raise UsageError("an empty name was given: name a file or folder, or . for this folder")
+    refuse_empty_names((*videos, output))
     from tubedet import pipeline
     from tubedet.batch.many_videos import check_readable, find_jobs, process_videos, refuse_existing
     from tubedet.tubes.best_box import SelectionRule
@@ -73,7 +54,7 @@ def detect(
     span = TimeRange.from_options(start, end, duration)
     if flow_images and not flow_images.is_dir():
         raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
-    with _stdin_as_file(videos) as (inputs, spooled):
+    with stdin_as_file(videos) as (inputs, spooled):
         jobs = find_jobs(inputs, Path(output), None if to_stdout else chosen)
         if not (overwrite or skip_existing or to_stdout):
             refuse_existing(jobs, chosen)
@@ -93,24 +74,17 @@ def detect(
             batch_size=batch_size,
             flow_images=flow_images,
         )
-        with _stop_on_signal() as stop:
-            events = process_videos(
-                jobs,
-                detector,
-                plan,
-                chosen,
-                skip_existing=skip_existing,
-                rows_to=sys.stdout if to_stdout else None,
-                stop=stop,
-            )
-            view = RunView(quiet=quiet, on_stderr=to_stdout, debug=debug)
-            failed = _follow(events, view, only_one=len(jobs) == 1, spooled=spooled)
-            stopped = stop()
-    if stopped:
-        raise KeyboardInterrupt
-    if failed:
-        complain(f"{failed} of {len(jobs)} videos failed")
-        raise typer.Exit(EXIT_BATCH_FAILED)
+        start_run = partial(
+            process_videos,
+            jobs,
+            detector,
+            plan,
+            chosen,
+            skip_existing=skip_existing,
+            rows_to=sys.stdout if to_stdout else None,
+        )
+        view = RunView(quiet=quiet, on_stderr=to_stdout, debug=debug)
+        run_batch(lambda stop: start_run(stop=stop), view, videos=len(jobs), spooled=spooled)
 
 
 def _refuse_both(given: dict[str, bool]) -> None:
@@ -133,87 +107,3 @@ def _known_classes(
     if unknown := sorted(set(wanted or ()) - set(class_names)):
         raise UsageError(f"--class {unknown[0]}: not one of {', '.join(class_names)}")
     return frozenset(wanted) if wanted else None
-
-
-@contextmanager
-def _stdin_as_file(videos: Sequence[str]) -> Iterator[tuple[list[Path], Path | None]]:
-    """The inputs as paths; what comes through stdin is kept in a file of that name meanwhile.
-
-    Containers are not read front to back, so a pipe cannot be decoded as it comes. The file is
-    gone afterwards, SIGTERM or not; errors that pass call it stdin.
-    """
-    if PIPE not in videos:
-        yield list(map(Path, videos)), None
-        return
-    if sys.stdin.isatty():
-        raise UsageError("- reads a video from stdin, but stdin is a terminal: pipe a file into it")
-    with _sigterm_as_interrupt(), TemporaryDirectory(prefix="tubedet-") as folder:
-        spooled = Path(folder, "stdin")
-        try:
-            with spooled.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-        except OSError as error:
-            raise OutputError(f"{spooled}: cannot keep stdin there ({error.strerror})") from error
-        try:
-            yield [spooled if name == PIPE else Path(name) for name in videos], spooled
-        except TubedetError as error:
-            raise _calling_it_stdin(error, spooled) from error
-
-
-def _calling_it_stdin(error: Exception, spooled: Path | None) -> Exception:
-    """The same error without the name of the file that nobody gave."""
-    if spooled is None or not isinstance(error, TubedetError):
-        return error
-    message = str(error).replace(str(spooled), spooled.name)
-    return type(error)(message).with_traceback(error.__traceback__)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM clean up behind itself, as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Whether to stop: SIGINT and SIGTERM ask for it after the current frame, a second one now.
-
-    So no frame is half written, and Ctrl-C is not lost in a library's C code.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _follow(
-    events: Generator["Event"], view: RunView, *, only_one: bool, spooled: Path | None
-) -> int:
-    """Show the events to the end; how many videos failed. The only one's error is raised."""
-    from tubedet.batch.many_videos import VideoFailed
-
-    failed = 0
-    with view, closing(events):
-        for event in events:
-            shown = event
-            if isinstance(event, VideoFailed):
-                if only_one:
-                    raise event.error
-                shown = replace(event, error=_calling_it_stdin(event.error, spooled))
-                failed += 1
-            view.show(shown)
-    view.summarise()
-    return failed

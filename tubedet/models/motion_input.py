@@ -33,21 +33,22 @@ class ResizedFlow(nn.Module):
 
     Args:
         network: (B, 3, 2, h, w) → flow (B, 2, h, w) in its own pixels.
-        size: h = w, a multiple of 64.
+        size: (h, w), or one number for both; multiples of 64.
     """
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    def __init__(self, network: nn.Module, size: int | tuple[int, int]) -> None:
         super().__init__()
         self.network = network
-        self.size = size
+        self.size = (size, size) if isinstance(size, int) else size
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) in px of that clip."""
         batch, channels, frames, height, width = clip.shape
         flat = clip.reshape(batch, channels * frames, height, width)
         small = F.interpolate(
-            flat, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
+            flat, size=self.size, mode="bilinear", align_corners=False, antialias=True
         )
-        flow = self.network(small.reshape(batch, channels, frames, self.size, self.size))
+        flow = self.network(small.reshape(batch, channels, frames, *self.size))
         flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
-        return flow * flow.new_tensor([width / self.size, height / self.size]).view(1, 2, 1, 1)
+        own_height, own_width = self.size
+        return flow * flow.new_tensor([width / own_width, height / own_height]).view(1, 2, 1, 1)

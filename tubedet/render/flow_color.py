@@ -15,6 +15,23 @@ _WHEEL_RGB = np.array(
 _WHEEL_TURN = np.cumsum((0, *_WHEEL_STEPS)) / sum(_WHEEL_STEPS)  # 0..1 around the circle
 _TOO_FAST_DIMMING = 0.75  # vectors longer than the scale get a darker full colour
 
+_FITTING_PERCENT = 99.9  # an actor far away is 1 % of a picture, and should not be cut off whole
+_CALMING = 0.98  # a frame: after a fast move, full colour comes back to slow ones within seconds
+_LEAST_FULL_COLOUR_PX = 1.0  # so that noise on a picture that stands still stays pale
+
+
+class SteadyScale:
+    """The vector length of full saturation along a video, steady enough that nothing flickers."""
+
+    def __init__(self) -> None:
+        self._longest_px = _LEAST_FULL_COLOUR_PX
+
+    def follow(self, flow_uv: NDArray[np.floating]) -> float:
+        """Length in px for the next frame's flow (2, H, W): almost all of its vectors fit."""
+        fast_px = float(np.percentile(np.hypot(*flow_uv), _FITTING_PERCENT))
+        self._longest_px = max(fast_px, _CALMING * self._longest_px, _LEAST_FULL_COLOUR_PX)
+        return self._longest_px
+
 
 def flow_to_rgb(
     flow_uv: NDArray[np.floating], *, max_magnitude: float | None = None

@@ -74,10 +74,10 @@ class VideoClock:
         return round((source_s - self.origin_s) / self.tick)
 
 
-class Mp4Writer:
-    """STEM.tubedet.mp4: the annotated frames, with the source's audio."""
+class Mp4File:
+    """Frames as they are given, with the source's audio."""
 
-    suffix: ClassVar[str] = ".tubedet.mp4"
+    suffix: ClassVar[str]
     needs_pixels: ClassVar[bool] = True
 
     def __init__(self, target: OutputTarget) -> None:
@@ -96,8 +96,8 @@ class Mp4Writer:
         """Frames so far that got the previous timestamp plus one nominal duration."""
         return self._recording.clock.repaired if self._recording else 0
 
-    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
-        """Encode `frame.rgb`, which is annotated already, at the time of `frame.pts`.
+    def add(self, frame: VideoFrame) -> None:
+        """Encode `frame.rgb` at the time of `frame.pts`.
 
         Raises:
             OutputError: if the file cannot be written.
@@ -132,6 +132,16 @@ class Mp4Writer:
         except OutputError:
             self.discard()
             raise
+
+
+class Mp4Writer(Mp4File):
+    """STEM.tubedet.mp4: the annotated frames."""
+
+    suffix: ClassVar[str] = ".tubedet.mp4"
+
+    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
+        """Encode `frame.rgb`, which is annotated already; errors as `add`."""
+        self.add(frame)
 
 
 class _Recording:

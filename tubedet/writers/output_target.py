@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 try:
     import fcntl
@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # the meta is written to a target, which asks for it
     from tubedet.writers.run_meta import RunMeta
 
 
+def _without_meta() -> NoReturn:
+    raise NotImplementedError("no format of this run tells its meta")
+
+
 @dataclass(frozen=True, slots=True)
 class OutputTarget:
     """One video on its way to one folder.
@@ -29,7 +33,7 @@ class OutputTarget:
         source: the video file; the MP4 takes its audio from there.
         video: the rows' `video` column.
         info: of the source.
-        run_meta: asked when a writer finishes, and complete by then.
+        run_meta: asked when a writer finishes, and complete by then; for formats that tell it.
         cut_start: the run begins inside the video: the MP4 starts at 0, without earlier audio.
         cut_end: the run ends inside the video: the MP4's audio ends with its last frame.
     """
@@ -39,7 +43,7 @@ class OutputTarget:
     source: Path
     video: str
     info: VideoInfo
-    run_meta: "Callable[[], RunMeta]"
+    run_meta: "Callable[[], RunMeta]" = _without_meta
     cut_start: bool = False
     cut_end: bool = False
 
@@ -112,7 +116,7 @@ class PendingFile:
         while True:
             file = self.path.open("ab")  # emptied only once it is ours
             try:
-                self._lock(file)
+                lock(file.fileno(), self._final)
             except OutputError:
                 file.close()
                 raise
@@ -123,19 +127,6 @@ class PendingFile:
                 return file
             file.close()  # another run has just given it its final name
 
-    def _lock(self, file: BinaryIO) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{self._final}: another run is writing it; wait for that run to end, or choose "
-                "another output folder"
-            ) from error
-        except OSError:  # a file system without locks
-            return
-
     def _is_at_path(self, file: BinaryIO) -> bool:
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
@@ -145,3 +136,22 @@ class PendingFile:
         if self._held:
             self._held.close()
             self._held = None
+
+
+def lock(descriptor: int, final: Path) -> None:
+    """Keep other runs from writing an open file or folder until it is closed, where that works.
+
+    Raises:
+        OutputError: if another run is writing it; `final` is the name that it will have.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{final}: another run is writing it; wait for that run to end, or choose another "
+            "output folder"
+        ) from error
+    except OSError:  # a file system without locks
+        return

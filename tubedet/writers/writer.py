@@ -13,20 +13,18 @@ from tubedet.writers.mp4 import Mp4Writer
 from tubedet.writers.output_target import OutputTarget
 
 
-class Writer(Protocol):
-    """Takes the frames of one video in order and leaves one file, or none.
+class Output(Protocol):
+    """What becomes one file, or one folder of them, or nothing.
 
     Nothing stands under a final name before `finish` or `finish_partial`; whoever meets an error
     on the way calls `discard`. Every method may raise OutputError.
 
     Attributes:
-        suffix: of the finished file's name.
-        needs_pixels: `write` takes the annotated picture of every frame; otherwise it ignores
-            `frame.rgb`, and only frames with detections matter.
+        needs_pixels: it shows the picture that was made of every frame; otherwise it ignores
+            `frame.rgb`.
         warnings: one line each, for the user; complete after `finish`.
     """
 
-    suffix: ClassVar[str]
     needs_pixels: ClassVar[bool]
     warnings: list[str]
 
@@ -34,9 +32,6 @@ class Writer(Protocol):
     def repaired_timestamps(self) -> int:
         """Frames so far whose timestamp had to be made up."""
         ...
-
-    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
-        """Add one frame."""
 
     def finish(self) -> Path:
         """Complete the file and give it its final name, over an older file of that name."""
@@ -48,6 +43,19 @@ class Writer(Protocol):
 
     def discard(self) -> None:
         """Remove what was written; harmless when finished or discarded already."""
+
+
+class Writer(Output, Protocol):
+    """Takes the detections of one video, frame by frame, and leaves one file, or none.
+
+    Attributes:
+        suffix: of the finished file's name.
+    """
+
+    suffix: ClassVar[str]
+
+    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
+        """Add one frame, annotated if `needs_pixels`; else only those with detections matter."""
 
 
 class WriterFactory(Protocol):

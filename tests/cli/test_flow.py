@@ -1,0 +1,261 @@
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.golden import fill_by_rule, frames, golden_file
+from tests.known_flow import KnownFlow
+from tests.lossless_video import write_lossless
+from tests.small_detector import small_config, small_network
+from tests.synthetic_video import write_video
+from tubedet import flow_pipeline
+from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
+from tubedet.cli.app import app
+from tubedet.models.flownet2.stacks import FlowNet2SD
+from tubedet.runtime.torch_flow import TorchFlow
+from tubedet.video.reader import VideoReader
+
+Flow = Callable[..., Any]
+
+
+@pytest.fixture
+def network() -> KnownFlow:
+    return KnownFlow()
+
+
+@pytest.fixture
+def flow(tmp_path: Path, network: KnownFlow, monkeypatch: pytest.MonkeyPatch) -> Flow:
+    """Runs `tubedet flow` with a known flow and with results in `tmp_path / "out"`."""
+
+    def load(_: object, *, device: str, size: tuple[int, int] | None) -> TorchFlow:
+        return TorchFlow(network, device=device, size=size)
+
+    monkeypatch.setattr(flow_pipeline, "load_flow_estimator", load)
+
+    def run(*arguments: object, output: object = tmp_path / "out") -> Any:
+        return CliRunner().invoke(app, ["flow", *map(str, arguments), "-o", str(output)])
+
+    return run
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "clip.mp4", frames=4, width=64, height=48)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def small_checkpoint(path: Path, preset: str) -> tuple[Path, torch.nn.Module]:
+    config = small_config(preset)
+    network = small_network(config)
+    save_checkpoint(path, network, CheckpointHeader(config=config.to_dict()))
+    return path, network
+
+
+def test_a_video_gives_a_colour_wheel_mp4_and_a_line_that_says_where(
+    flow: Flow, video: Path, tmp_path: Path
+) -> None:
+    result = flow(video)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == ["clip.flow.mp4"]
+    assert result.stdout.splitlines()[-1] == str(tmp_path / "out/clip.flow.mp4")
+    assert "with a box" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_files_of_every_frame_lie_in_a_folder_that_is_named_once(
+    flow: Flow, video: Path, tmp_path: Path
+) -> None:
+    result = flow(video, "-f", "flo", "--format", "brox")
+    assert result.exit_code == 0, result.output
+    assert len(names(tmp_path / "out/clip")) == 8
+    lines = [line for line in result.stdout.splitlines() if str(tmp_path) in line]
+    assert lines == [str(tmp_path / "out/clip")]
+
+
+@pytest.mark.parametrize("preset", ["flownet2-sd", "flownet2-css", "flownet2", "light"])
+def test_the_flow_network_of_any_checkpoint_is_enough(tmp_path: Path, preset: str) -> None:
+    """Of `light` the network itself sees the frame's own size, without the detector's resizing."""
+    weights, detector = small_checkpoint(tmp_path / "small.safetensors", preset)
+    pictures = np.random.default_rng(2).integers(0, 256, (2, 64, 128, 3), dtype=np.uint8)
+    video = write_lossless(tmp_path / "clip.mkv", list(pictures))
+    arguments = ["flow", video, "-o", tmp_path, "-f", "flo", "--weights", weights]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    network = detector.get_submodule("flow.network" if preset == "light" else "flow")
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(pictures).permute(3, 0, 1, 2)[None].float())
+    found = cv2.readOpticalFlow(str(tmp_path / "clip/000000.flo"))
+    np.testing.assert_allclose(found.transpose(2, 0, 1), expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_golden_flow_comes_out_of_a_lossless_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.device("meta"):
+        network = FlowNet2SD()
+    network = network.to_empty(device="cpu")
+    fill_by_rule(network)
+    monkeypatch.setattr(flow_pipeline, "load_flow", lambda _: (network, None))
+    pictures = frames()[0].permute(1, 2, 3, 0).numpy().astype(np.uint8)  # (2, 128, 192, 3)
+    video = write_lossless(tmp_path / "pair.mkv", list(pictures))
+    weights = tmp_path / "golden.safetensors"
+    weights.touch()
+    with VideoReader(video) as reader:
+        np.testing.assert_array_equal([each.rgb for each in reader.frames()], pictures)
+
+    arguments = ["flow", video, "-f", "flo", "-o", tmp_path, "--weights", weights]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+
+    with golden_file("flownet2sd") as golden:
+        expected = golden["flow"][0].transpose(1, 2, 0)
+    for name in ("000000.flo", "000001.flo"):
+        found = cv2.readOpticalFlow(str(tmp_path / "pair" / name))
+        np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_a_detector_of_the_brox_preset_runs_on_the_images(
+    flow: Flow, video: Path, tmp_path: Path
+) -> None:
+    assert flow(video, "-f", "brox").exit_code == 0
+    weights, _ = small_checkpoint(tmp_path / "small.safetensors", "brox")
+    arguments = ["detect", video, "-o", tmp_path / "boxes", "-f", "csv", "--weights", weights]
+    arguments += ["--flow-images", tmp_path / "out", "--min-score", 0, "--device", "cpu"]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert len((tmp_path / "boxes/clip.csv").read_text().splitlines()) == 1 + 4
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ([], (64, 64)),
+        (["--size", "128"], (128, 128)),
+        (["--size", "192x64"], (64, 192)),
+    ],
+)
+def test_the_network_sees_the_size_that_is_asked_for(
+    flow: Flow, video: Path, network: KnownFlow, options: list[str], seen: tuple[int, int]
+) -> None:
+    assert flow(video, "-f", "flo", *options).exit_code == 0
+    assert set(network.seen) == {seen}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--size", size] for size in ("100", "0", "64x", "x64", "64x64x64", "8192", "big", "")),
+        ["-f", "csv"],
+        ["--device", "abacus"],
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors_and_write_nothing(
+    flow: Flow, video: Path, tmp_path: Path, options: list[str]
+) -> None:
+    result = flow(video, *options)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("output", ["-", ""])
+def test_flow_does_not_go_to_stdout_or_to_nowhere(flow: Flow, video: Path, output: str) -> None:
+    assert flow(video, output=output).exit_code == 2
+
+
+@pytest.mark.parametrize("preset", ["brox", "no-such-preset"])
+def test_weights_without_a_flow_network_end_with_the_code_for_weights(
+    video: Path, tmp_path: Path, preset: str
+) -> None:
+    weights = tmp_path / "small.safetensors"
+    if preset == "brox":
+        small_checkpoint(weights, preset)
+    arguments = ["flow", str(video), "-o", str(tmp_path / "out"), "--weights", str(weights)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 4
+    assert len(result.stderr.splitlines()) == 1
+    assert "small.safetensors" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_absent_video_ends_with_the_code_for_videos(flow: Flow, tmp_path: Path) -> None:
+    result = flow(tmp_path / "absent.mp4")
+    assert result.exit_code == 3
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_video_does_not_stop_the_others(flow: Flow, video: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"not a video")
+    result = flow(tmp_path / "bad.mp4", video, "-f", "flo")
+    assert result.exit_code == 7
+    assert result.stderr == "tubedet: 1 of 2 videos failed\n"
+    assert "bad.mp4: expected a video file" in result.stdout
+    assert result.stdout.splitlines()[-1] == f"Results are in {tmp_path / 'out'}"
+    assert len(names(tmp_path / "out/clip")) == 4
+
+
+def test_an_existing_result_is_refused_unless_it_may_be_replaced(
+    flow: Flow, video: Path, tmp_path: Path, network: KnownFlow
+) -> None:
+    assert flow(video, "-f", "flo").exit_code == 0
+    calls = len(network.seen)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/clip").iterdir()}
+    refused = flow(video, "-f", "flo", "-f", "mp4")
+    assert refused.exit_code == 6
+    assert "give --overwrite or another -o" in refused.stderr
+    assert len(network.seen) == calls
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert flow(video, "-f", "brox").exit_code == 0  # beside the .flo files
+    assert flow(video, "-f", "flo", "--overwrite").exit_code == 0
+    assert len(names(tmp_path / "out/clip")) == 8
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other permissions")
+@pytest.mark.parametrize("output_format", ["mp4", "flo", "brox"])
+def test_a_folder_that_cannot_be_written_ends_with_the_code_for_outputs(
+    flow: Flow, video: Path, output_format: str
+) -> None:
+    result = flow(video, "-f", output_format, output=video / "below-a-file")
+    assert result.exit_code == 6
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_interrupted_run_leaves_what_is_whole_under_partial_names(
+    flow: Flow, video: Path, tmp_path: Path, network: KnownFlow
+) -> None:
+    def interrupt(*_: object) -> None:
+        if len(network.seen) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    network.register_forward_hook(interrupt)
+    result = flow(video, video.with_name("other.mp4"), "-f", "flo", "-f", "mp4")
+    assert result.exit_code == 130
+    assert "stopped early" in result.stdout
+    assert names(tmp_path / "out") == [
+        "clip.partial",
+        "clip.partial.flow.mp4",
+        "clip.partial/000000.flo",
+        "clip.partial/000001.flo",
+    ]
+
+
+def test_videos_of_one_name_keep_apart_and_results_are_no_input(
+    flow: Flow, video: Path, tmp_path: Path
+) -> None:
+    video.rename(tmp_path / "in.mp4")
+    write_video(tmp_path / "in.avi", frames=2, width=64, height=48)
+    for _ in range(2):
+        result = flow(tmp_path, "--overwrite", output=tmp_path)
+        assert result.exit_code == 0, result.output
+    assert names(tmp_path) == ["in.avi", "in.avi.flow.mp4", "in.mp4", "in.mp4.flow.mp4"]

@@ -1,0 +1,43 @@
+"""Running a flow network by itself, on frames of any size."""
+
+import torch
+from torch import Tensor, nn
+
+from tubedet.models.motion_input import ResizedFlow
+from tubedet.models.presets import FLOW_MULTIPLE
+from tubedet.runtime.torch import pick_device
+
+
+class TorchFlow:
+    """A flow network on a device, in float32.
+
+    Args:
+        network: clip (B, 3, 2, h, w) RGB 0..255 → flow (B, 2, h, w) in px of that clip, h and w
+            multiples of 64; taken over.
+        device: see `pick_device`.
+        size: (h, w) that the network sees; None: the frames' own, up to the next multiples of 64.
+
+    Raises:
+        UsageError: if the device cannot be had.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, device: str = "auto", size: tuple[int, int] | None = None
+    ) -> None:
+        self._device = pick_device(device)
+        self._network = network.eval().to(self._device)
+        self._size = size
+
+    def estimate(self, clip: Tensor) -> Tensor:
+        """Flow (B, 2, H, W) in px of a clip (B, 3, 2, H, W) RGB 0..255; CPU float32 in and out."""
+        own = (clip.shape[3], clip.shape[4])
+        seen = self._size or (_round_up(own[0]), _round_up(own[1]))
+        # At its own size a frame reaches the network untouched.
+        network = self._network if seen == own else ResizedFlow(self._network, seen)
+        with torch.inference_mode():
+            flow_uv: Tensor = network(clip.to(self._device))
+            return flow_uv.float().cpu()
+
+
+def _round_up(side: int) -> int:
+    return -(-side // FLOW_MULTIPLE) * FLOW_MULTIPLE
