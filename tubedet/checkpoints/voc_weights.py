@@ -6,10 +6,12 @@ of files that they come from are `darknet_weights.py`, `yolo2_pytorch_h5.py` and
 """
 
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 
 from torch import Tensor
 
-from tubedet.checkpoints.name_mapping import shapes_of
+from tubedet.checkpoints.name_mapping import Shapes, shapes_of
 from tubedet.checkpoints.native import lay_out
 from tubedet.models.yolov2.darknet19 import Darknet19Stream, DarknetLayout
 from tubedet.models.yolov2.passthrough import PassthroughOrder
@@ -61,11 +63,12 @@ def voc_detector(weights: VocWeights, width: float = 1.0) -> YOLOv2:
     return detector.eval()
 
 
-def voc_detector_outline(layout: DarknetLayout, width: float) -> dict[str, tuple[int, ...]]:
+@cache
+def voc_detector_outline(layout: DarknetLayout, width: float) -> Shapes:
     """Names and shapes of a whole VOC detector, as in a file, layer by layer."""
     detector = lay_out(lambda: _with_head(Darknet19Stream(layout=layout, width=width)))
     shapes = shapes_of(detector.state_dict())
-    return {name.removeprefix("stream."): shape for name, shape in shapes.items()}
+    return MappingProxyType({n.removeprefix("stream."): shape for n, shape in shapes.items()})
 
 
 def is_of_parts(name: str, parts: tuple[str, ...]) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor
 from tubedet.checkpoints.name_mapping import (
     COUNTER,
     Shape,
+    Shapes,
     require_finite,
     require_fit,
     zero_counters,
@@ -93,7 +94,7 @@ def read_npz(path: Path, width: float = 1.0) -> VocWeights:
     )
 
 
-def _their_names(outline: dict[str, Shape]) -> dict[str, str]:
+def _their_names(outline: Shapes) -> dict[str, str]:
     """Our name of each tensor → theirs, without batch counters."""
     layers = list(dict.fromkeys(_split(name)[0] for name in outline))
     return {
