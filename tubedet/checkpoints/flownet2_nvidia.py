@@ -26,7 +26,7 @@ from tubedet.checkpoints.pickle_outline import (
     outline_pickle,
 )
 from tubedet.checkpoints.whole_file import written_whole
-from tubedet.checkpoints.zip_directory import ZipError, read_directory, read_member
+from tubedet.checkpoints.zip_directory import ZipError, opened_zip, read_member, require_sound
 from tubedet.errors import WeightsError
 
 MAX_PICKLE_BYTES = 1 << 18  # FlowNet2's 220 tensors take 60 kB
@@ -127,20 +127,20 @@ def _legacy_storages(
 
 
 def _outline_zip(path: Path) -> tuple[dict[str, TensorOutline], dict[str, int]]:
-    members = {member.filename: member for member in read_directory(path)}
-    pickles = [name for name in members if name.endswith("/data.pkl")]
-    if len(pickles) != 1:
-        raise ZipError(f"an archive with {len(pickles)} sets of tensors")
-    pickled = pickles[0]
-    root = pickled.removesuffix("data.pkl")
-    for name, member in members.items():
-        if member.compress_type or member.file_size != member.compress_size:
-            raise ZipError(f"the compressed member {name!a}, which torch.save never writes")
-    stream = BytesIO(read_member(path, members[pickled], MAX_PICKLE_BYTES))
-    start = f"{root}data/"
+    with opened_zip(path) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        pickles = [name for name in members if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ZipError(f"an archive with {len(pickles)} sets of tensors")
+        for name, member in members.items():
+            if member.compress_type or member.file_size != member.compress_size:
+                raise ZipError(f"the compressed member {name!a}, which torch.save never writes")
+        if sum(member.file_size for member in members.values()) > path.stat().st_size:
+            raise ZipError("an archive whose members overlap")
+        require_sound(archive)
+        stream = BytesIO(read_member(archive, members[pickles[0]], MAX_PICKLE_BYTES))
+    start = f"{pickles[0].removesuffix('data.pkl')}data/"
     sizes = {n.removeprefix(start): m.file_size for n, m in members.items() if n.startswith(start)}
-    if sum(m.file_size for m in members.values()) > path.stat().st_size:
-        raise ZipError("an archive whose members overlap")
     return _tensors_of(outline_pickle(stream)), sizes
 
 

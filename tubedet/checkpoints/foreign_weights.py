@@ -32,7 +32,7 @@ from tubedet.checkpoints.native import (
 from tubedet.checkpoints.voc_weights import BACKBONE_PARTS, VocWeights, is_of_parts
 from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
 from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
-from tubedet.checkpoints.zip_directory import ZipError, read_directory
+from tubedet.checkpoints.zip_directory import ZipError, opened_zip
 from tubedet.errors import UsageError, WeightsError
 from tubedet.models.presets import DetectorConfig, build_detector, build_flow
 from tubedet.models.two_stream import TwoStreamDetector
@@ -175,7 +175,8 @@ def _kind_of(path: Path) -> str:
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))
         if start.startswith(b"PK"):
-            names = [member.filename for member in read_directory(path)]
+            with opened_zip(path) as archive:
+                names = archive.namelist()
             return "npz" if names and all(name.endswith(".npy") for name in names) else "flow"
     except (OSError, ZipError) as error:
         raise WeightsError(f"{path}: expected published weights, found {error}") from error

@@ -12,6 +12,7 @@ import warnings
 from io import BytesIO
 from math import prod
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from tubedet.checkpoints.voc_weights import (
     is_of_parts,
     voc_detector_outline,
 )
-from tubedet.checkpoints.zip_directory import ZipError, read_directory, read_member
+from tubedet.checkpoints.zip_directory import ZipError, opened_zip, read_member
 from tubedet.errors import WeightsError
 
 KIND = "YOLOv2 weights as .npz of yolo2-pytorch"
@@ -61,24 +62,20 @@ def read_npz(path: Path, width: float = 1.0) -> VocWeights:
     outline = voc_detector_outline("direct", width)
     counters = [name for name in outline if name.endswith(COUNTER)]
     try:
-        members = {member.filename: member for member in read_directory(path)}
-        names = _their_names(outline)
-        backbone = {ours: n for ours, n in names.items() if is_of_parts(ours, BACKBONE_PARTS)}
-        if len(members) <= len(backbone):
-            names = backbone
-            counters = [name for name in counters if is_of_parts(name, BACKBONE_PARTS)]
-        expected = {f"{theirs}.npy": outline[ours] for ours, theirs in names.items()}
-        # Names first: of an array, only the size can be known before it is unpacked.
-        require_fit({n: expected.get(n, ()) for n in members}, expected, path, KIND)
-        tensors = {
-            ours: _kernel_first(
-                _parse_npy(
-                    read_member(path, members[f"{theirs}.npy"], _most_bytes(outline[ours])),
-                    _their_shape(outline[ours]),
-                )
-            )
-            for ours, theirs in names.items()
-        }
+        with opened_zip(path) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+            names = _their_names(outline)
+            backbone = {ours: n for ours, n in names.items() if is_of_parts(ours, BACKBONE_PARTS)}
+            if len(members) <= len(backbone):
+                names = backbone
+                counters = [name for name in counters if is_of_parts(name, BACKBONE_PARTS)]
+            expected = {f"{theirs}.npy": outline[ours] for ours, theirs in names.items()}
+            # Names first: of an array, only the size can be known before it is unpacked.
+            require_fit({n: expected.get(n, ()) for n in members}, expected, path, KIND)
+            tensors = {
+                ours: _read(archive, members[f"{theirs}.npy"], outline[ours])
+                for ours, theirs in names.items()
+            }
     except (OSError, ZipError, ValueError) as error:
         raise WeightsError(f"{path}: expected {KIND}, found {error}") from error
     require_finite(tensors, path)
@@ -118,8 +115,11 @@ def _their_shape(ours: Shape) -> Shape:
     return height, width, inputs, outputs
 
 
-def _most_bytes(shape: Shape) -> int:
-    return prod(shape) * np.dtype(np.float32).itemsize + MAX_HEADER_BYTES
+def _read(archive: ZipFile, member: ZipInfo, shape: Shape) -> Tensor:
+    """The tensor of our shape that a member holds."""
+    most_bytes = prod(shape) * np.dtype(np.float32).itemsize + MAX_HEADER_BYTES
+    content = read_member(archive, member, most_bytes)
+    return _kernel_first(_parse_npy(content, _their_shape(shape)))
 
 
 def _parse_npy(content: bytes, shape: Shape) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
