@@ -41,7 +41,7 @@ from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
 from tubedet.errors import WeightsError
 from tubedet.models.flownet2.stacks import FlowNet2SD
 
-MUTANTS = int(os.environ.get("MUTANTS", "300"))
+MUTANTS = int(os.environ.get("MUTANTS", "200"))
 FULL_SIZE_MUTANTS = int(os.environ.get("FULL_SIZE_MUTANTS", "0"))
 MOST_MEMORY = 2 << 30
 BOLD_NUMBERS = [1 << 31, (1 << 31) - 1, (1 << 62), (1 << 64) - 1, 0, 1]

@@ -18,7 +18,8 @@ from tests.voc_files import (
 from tubedet.checkpoints import foreign_weights
 from tubedet.checkpoints.catalog import sha256_of
 from tubedet.checkpoints.flownet2_nvidia import read_flownet2
-from tubedet.checkpoints.foreign_weights import export_flow, export_stream, import_weights
+from tubedet.checkpoints.foreign_exports import export_flow, export_stream
+from tubedet.checkpoints.foreign_weights import import_weights
 from tubedet.checkpoints.native import (
     CheckpointHeader,
     load_checkpoint,

@@ -27,6 +27,7 @@ from tests.voc_files import (
     write_npz_file,
 )
 from tubedet.checkpoints.darknet_weights import read_darknet
+from tubedet.checkpoints.foreign_weights import import_weights
 from tubedet.checkpoints.voc_weights import VocWeights, voc_detector
 from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
 from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
@@ -128,7 +129,13 @@ def test_yolo2_pytorchs_files_give_its_activations_and_head(
     for part, activations in seen.items():
         assert largest_difference(activations, "darknet19_yolo2pytorch", part) < 1e-3
     assert len(seen) == 3
+
+    both = import_weights([path], "brox").network
     path.unlink()
+    for stream in (both.rgb_stream, both.motion_stream):
+        with torch.inference_mode():
+            activations = stream.eval()(image())[:, ::16]
+        assert largest_difference(activations, "darknet19_yolo2pytorch", "conv4") < 1e-3
 
 
 def darknet_config(layout: DarknetLayout) -> str:

@@ -11,7 +11,7 @@ from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints import foreign_weights
 from tubedet.checkpoints.catalog import sha256_of
-from tubedet.checkpoints.native import read_header
+from tubedet.checkpoints.native import load_partial, read_header
 from tubedet.cli.app import app
 from tubedet.models.flownet2.stacks import FlowNet2SD
 
@@ -115,7 +115,7 @@ def test_export_writes_a_part_in_its_own_layout(files: list[Path], tmp_path: Pat
         assert "space_to_depth" not in result.stderr
     again = tmp_path / "again.safetensors"
     assert weights("import", flow, stream, "--preset", "flownet2-sd", "-o", again).exit_code == 0
-    before, after = (foreign_weights.load_partial(path)[0] for path in (start, again))
+    before, after = (load_partial(path)[0] for path in (start, again))
     assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
 
 

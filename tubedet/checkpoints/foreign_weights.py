@@ -1,4 +1,4 @@
-"""Published weights to start from, as one partial checkpoint, and back to their own layouts.
+"""Published weights to start from, as one partial checkpoint.
 
 What a file is, its content says and not its name. VOC weights go into both streams: the motion
 stream sees flow as an image of three channels (`motion_input.py`), so its first convolution takes
@@ -12,12 +12,11 @@ from pathlib import Path
 from torch import Tensor
 
 from tubedet.checkpoints.catalog import sha256_of
-from tubedet.checkpoints.darknet_weights import HEADER_BYTES, read_darknet, write_darknet
+from tubedet.checkpoints.darknet_weights import HEADER_BYTES, read_darknet
 from tubedet.checkpoints.flownet2_nvidia import (
     LEGACY_START,
     outline_flownet2,
     read_flownet2,
-    write_flownet2,
 )
 from tubedet.checkpoints.flownet2_nvidia import LICENCE as FLOW_LICENCE
 from tubedet.checkpoints.name_mapping import shapes_of
@@ -26,10 +25,8 @@ from tubedet.checkpoints.native import (
     FUSED_HEAD,
     CheckpointHeader,
     lay_out,
-    load_flow,
-    load_partial,
 )
-from tubedet.checkpoints.voc_weights import BACKBONE_PARTS, VocWeights, is_of_parts
+from tubedet.checkpoints.voc_weights import STREAM_PARTS, VocWeights
 from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
 from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
 from tubedet.checkpoints.zip_directory import ZipError, opened_zip
@@ -45,7 +42,6 @@ FLOW_NAMES = {
 }
 IMPORTABLE = (*FLOW_NAMES, "brox")
 VOC_READERS = {"darknet": read_darknet, "h5": read_h5, "npz": read_npz}
-STREAM_PARTS = ("rgb_stream", "motion_stream")
 # SHA-256 → name of published files. Empty: no published file has been at hand to be hashed.
 KNOWN_FILES: dict[str, str] = {}
 
@@ -131,42 +127,6 @@ def import_weights(
         ),
         files=files,
     )
-
-
-def export_flow(checkpoint: Path, output: Path) -> None:
-    """Write a checkpoint's flow network in NVIDIA's layout.
-
-    Raises:
-        WeightsError: if the checkpoint cannot be read or has none.
-        OutputError: if the file cannot be written.
-    """
-    write_flownet2(output, load_flow(checkpoint)[0])
-
-
-def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder:
-    """Write one stream, or the backbone if there is no more, in Darknet's layout, without a head.
-
-    Args:
-        checkpoint: whole or partial.
-        part: one of `STREAM_PARTS`.
-        output: the `.weights` file.
-
-    Returns:
-        The passthrough's order that the stream was trained with. Darknet itself runs "darknet".
-
-    Raises:
-        WeightsError: if the checkpoint cannot be read, or has no such stream of Darknet-19.
-        OutputError: if the file cannot be written.
-    """
-    tensors, header = load_partial(checkpoint)
-    prefix = f"{part}."
-    stream = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    if header.config["preset"] == "light" or not stream:
-        raise WeightsError(f"{checkpoint}: expected a {part} of Darknet-19, found none")
-    if any(absent.startswith(prefix) for absent in header.missing):
-        stream = {n: t for n, t in stream.items() if is_of_parts(n, BACKBONE_PARTS)}
-    write_darknet(output, stream, {})
-    return DetectorConfig.from_dict({**header.config, **ANY_HEAD}).passthrough
 
 
 def _kind_of(path: Path) -> str:

@@ -19,6 +19,7 @@ from tubedet.models.yolov2.prediction_head import PredictionHead, YOLOv2
 
 HEAD = "conv5."  # begins the head's names in a file
 BACKBONE_PARTS = ("conv1s", "conv2")  # what a classifier is pretrained with: 18 convolutions
+STREAM_PARTS = ("rgb_stream", "motion_stream")  # of a detector: both take the weights
 VOC_ANCHORS, VOC_CLASSES = 5, 20
 
 

@@ -93,7 +93,7 @@ def export(
     weights that are but a backbone, the backbone.
     """
     from tubedet.checkpoints.catalog import resolve_weights
-    from tubedet.checkpoints.foreign_weights import export_flow, export_stream
+    from tubedet.checkpoints.foreign_exports import export_flow, export_stream
 
     _refuse_existing(output, overwrite)
     path = resolve_weights(weights)
