@@ -94,7 +94,9 @@ def test_parameters_and_attributes_of_a_state_dict_are_read(
 ) -> None:
     state = narrow.state_dict(keep_vars=True)  # Parameters, and _metadata beside them
     torch.save(state, tmp_path / "w")
-    assert torch.equal(read(tmp_path / "w", narrow)["conv0.0.bias"], narrow.conv0[0].bias)
+    assert torch.equal(
+        read(tmp_path / "w", narrow)["conv0.0.bias"], narrow.get_parameter("conv0.0.bias")
+    )
 
 
 def test_an_export_is_what_nvidias_code_expects(narrow: FlowNet2SD, tmp_path: Path) -> None:

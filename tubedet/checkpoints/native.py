@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -70,7 +71,8 @@ class CheckpointHeader:
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(isinstance(part, str) and part for part in self.missing):
+        named = all(isinstance(part, str) and part for part in self.missing)
+        if isinstance(self.missing, str) or not named:
             raise ValueError(f"missing {self.missing!r} are no names of parts")
         object.__setattr__(self, "missing", tuple(self.missing))  # JSON knows lists only
         if self.min_score is not None and not 0 <= self.min_score <= 1:
@@ -101,10 +103,15 @@ def save_checkpoint(
     tensors = {name: _stored(tensor, dtype) for name, tensor in present.items()}
     for name, tensor in tensors.items():
         refuse_non_finite(tensor, name, path)
-    content = save(tensors, metadata={METADATA_KEY: json.dumps(asdict(header))})
+    metadata = {METADATA_KEY: json.dumps(asdict(header))}
     with written_whole(path) as temporary:
-        # Not by `save_file`, which makes files that only their owner can read.
-        temporary.write_bytes(content)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:  # not by `save`, which holds the file's bytes twice more
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        temporary.chmod(mode)  # its files can be read by their owner alone
 
 
 def load_checkpoint(path: Path) -> tuple[TwoStreamDetector, CheckpointHeader]:
