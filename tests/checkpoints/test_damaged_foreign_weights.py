@@ -263,6 +263,7 @@ def test_mutants_of_full_size_take_less_than_two_gibibytes(
         else:
             assert judge(form, path.read_bytes(), path)
         path.unlink()
+    form.path.unlink()
     with capsys.disabled():
         print(f"\n{name}: {refused} of {len(paths)} refused, at most {most >> 20} MiB")
     assert most < MOST_MEMORY

@@ -58,13 +58,14 @@ def direct() -> Iterator[Arrays]:
 @pytest.fixture(scope="module", params=LAYOUTS)
 def darknet_file(
     request: pytest.FixtureRequest, direct: Arrays, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[DarknetLayout, Path]:
+) -> Iterator[tuple[DarknetLayout, Path]]:
     """The file of 2016 with its header of 16 bytes, and today's with 20."""
     layout: DarknetLayout = request.param
     arrays = direct if layout == "direct" else golden_arrays(layout)
     header = HEADER_2016 if layout == "direct" else HEADER_TODAY
     path = tmp_path_factory.mktemp("darknet") / f"{CONFIGS[layout]}.weights"
-    return layout, write_darknet_file(path, arrays, header)
+    yield layout, write_darknet_file(path, arrays, header)
+    path.unlink()
 
 
 @torch.inference_mode()
