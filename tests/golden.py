@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +56,12 @@ def fill_by_rule(
     with torch.no_grad():
         for key, tensor in module.state_dict().items():
             tensor.copy_(torch.from_numpy(rule.tensor(key_prefix + key, tuple(tensor.shape))))
+
+
+def golden_tensor(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The golden value of one tensor, by its full key in the original network."""
+    value: NDArray[np.float32] = _golden_rule({}).tensor(key, shape)
+    return value
 
 
 def frames(batch: int = 1, height: int = 128, width: int = 192, seed: int = 7) -> Tensor:

@@ -16,6 +16,7 @@ from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.checkpoints.native import (
     CheckpointHeader,
     load_checkpoint,
+    load_partial,
     read_header,
     save_checkpoint,
 )
@@ -267,3 +268,29 @@ def test_a_folder_that_does_not_exist_is_an_output_error(
 ) -> None:
     with pytest.raises(OutputError, match="could not be written"):
         save_checkpoint(tmp_path / "absent" / "w", network, HEADER)
+
+
+def test_a_partial_file_holds_no_tensor_of_the_parts_that_it_lacks(
+    tmp_path: Path, network: TwoStreamDetector
+) -> None:
+    path, missing = tmp_path / "w", ("rgb_stream.conv4", "fusion")
+    config = {**CONFIG.to_dict(), "class_names": [], "anchors_wh": []}
+    save_checkpoint(path, network, CheckpointHeader(config=config, missing=missing))
+    tensors, header = load_partial(path)
+    assert header.missing == missing
+    absent = {name for name in network.state_dict() if name.startswith(missing)}
+    assert tensors.keys() == network.state_dict().keys() - absent
+    assert all(torch.equal(network.state_dict()[name], t) for name, t in tensors.items())
+    assert "without rgb_stream.conv4, fusion; train first" in complaint(path)
+
+
+def test_a_file_with_a_tensor_of_a_part_called_missing_is_refused(checkpoint: Path) -> None:
+    rewrite(checkpoint, lambda _, header: header.update(missing=["fusion"]))
+    with pytest.raises(WeightsError, match="should not hold 2 of"):
+        load_partial(checkpoint)
+
+
+@pytest.mark.parametrize("missing", ["fusion", [""], [3], 5, None], ids=repr)
+def test_missing_parts_that_are_no_names_are_refused(missing: Any, checkpoint: Path) -> None:
+    rewrite(checkpoint, lambda _, header: header.update(missing=missing))
+    assert "unreadable tubedet header" in complaint(checkpoint)

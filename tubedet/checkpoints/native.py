@@ -2,33 +2,43 @@
 
 Nothing is unpickled. Every size is compared with the network's before memory is taken for it, and
 the network is laid out without memory (on the `meta` device) until its tensors have been read.
+
+A partial file lacks whole parts, which its header names: imported weights have no fused head, no
+classes and no anchors until they have been trained.
 """
 
 import json
-import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tubedet.errors import OutputError, WeightsError
+from tubedet.checkpoints.safetensors_file import (
+    REMEDY,
+    opened,
+    read_tensor,
+    refuse_non_finite,
+    refuse_other_names,
+)
+from tubedet.checkpoints.whole_file import written_whole
+from tubedet.errors import WeightsError
 from tubedet.models.motion_input import ResizedFlow
-from tubedet.models.presets import DetectorConfig, build_detector
+from tubedet.models.presets import DetectorConfig, build_detector, build_flow
 from tubedet.models.two_stream import TwoStreamDetector
+
+Built = TypeVar("Built")
 
 FORMAT_VERSION = 1
 METADATA_KEY = "tubedet"  # of the safetensors metadata; its value is the header as JSON
-MAX_JSON_BYTES = 100_000_000  # the safetensors format's own limit
-FLOAT_CODES = ("F16", "BF16", "F32")
-REMEDY = "give a checkpoint that tubedet wrote"
+FUSED_HEAD = "fusion"  # the part without which nothing is detected
+# Stands for the classes and anchors that a file without a fused head does not have.
+ANY_HEAD = {"class_names": ("action",), "anchors_wh": ((1.0, 1.0),)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,8 @@ class CheckpointHeader:
         min_score: the score below which its detections are not worth showing.
         source: where foreign weights came from.
         licence: SPDX expression under which the weights may be used.
+        missing: parts of the network that the file holds no tensor of, by module name, such as
+            `fusion` or `rgb_stream.conv4`. Without `fusion`, `config` has no classes or anchors.
     """
 
     config: dict[str, Any]
@@ -56,8 +68,13 @@ class CheckpointHeader:
     min_score: float | None = None
     source: str | None = None
     licence: str | None = None
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        named = all(isinstance(part, str) and part for part in self.missing)
+        if isinstance(self.missing, str) or not named:
+            raise ValueError(f"missing {self.missing!r} are no names of parts")
+        object.__setattr__(self, "missing", tuple(self.missing))  # JSON knows lists only
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score {self.min_score} is not in [0, 1]")
 
@@ -72,7 +89,8 @@ def save_checkpoint(
 
     Args:
         path: the file to write or replace; its folder exists.
-        network: what `build_detector` makes of `header.config`.
+        network: what `build_detector` makes of `header.config`; its missing parts may lie on
+            `meta`.
         header: stored as JSON.
         dtype: of the stored kernels. Vectors (biases, batch norm) stay float32: they are a
             hundredth of the file, and a small running variance is 0 in float16.
@@ -81,101 +99,103 @@ def save_checkpoint(
         WeightsError: if a value is not finite in `dtype`.
         OutputError: if the file cannot be written; a previous one is untouched.
     """
-    tensors = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
+    present = present_tensors(network.state_dict(), header.missing)
+    tensors = {name: _stored(tensor, dtype) for name, tensor in present.items()}
     for name, tensor in tensors.items():
-        _refuse_non_finite(tensor, name, path)
-    content = save(tensors, metadata={METADATA_KEY: json.dumps(asdict(header))})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # Not by `save_file`, which makes files that only their owner can read.
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: the checkpoint could not be written ({error}); make room or choose another "
-            "folder, a previous file of this name is untouched"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        refuse_non_finite(tensor, name, path)
+    metadata = {METADATA_KEY: json.dumps(asdict(header))}
+    with written_whole(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:  # not by `save`, which holds the file's bytes twice more
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        temporary.chmod(mode)  # its files can be read by their owner alone
 
 
 def load_checkpoint(path: Path) -> tuple[TwoStreamDetector, CheckpointHeader]:
     """The network of a file, in evaluation mode, float32 on the CPU, and the file's header.
 
     Raises:
-        WeightsError: if the file is absent, damaged, foreign, of a newer format, or holds other
-            tensors than the network that its header describes.
+        WeightsError: if the file is absent, damaged, foreign, of a newer format, partial, or holds
+            other tensors than the network that its header describes.
     """
-    with _opened(path) as file:
-        header = _parse_header(file.metadata(), path)
-        network = _lay_out(header, path)
-        expected = network.state_dict()
-        _refuse_other_names(set(file.keys()), set(expected), path)
-        tensors = {name: _read(file, name, like, path) for name, like in expected.items()}
-    network.load_state_dict(tensors, assign=True)
+    network, header = _load(path, may_be_partial=False)
     return network.eval(), header
 
 
-def load_flow(path: Path) -> tuple[nn.Module, CheckpointHeader]:
-    """The flow network of a file alone, as `load_checkpoint`, and the file's header.
-
-    Returns:
-        a module from a clip (B, 3, 2, H, W) RGB 0..255 to flow (B, 2, H, W) in px of that clip, H
-        and W multiples of 64; of `light` what works inside `ResizedFlow`.
+def load_partial(path: Path) -> tuple[dict[str, Tensor], CheckpointHeader]:
+    """The tensors that a whole or partial file holds, by name in the detector, and its header.
 
     Raises:
-        WeightsError: as `load_checkpoint`, and if there is no flow network in the file.
+        WeightsError: as `load_checkpoint`, but not because parts are missing.
     """
-    network, header = load_checkpoint(path)
-    if network.flow is None:
-        raise WeightsError(
-            f"{path}: expected a checkpoint with a flow network, found one without; "
-            "give one of another preset"
-        )
-    return network.flow.network if isinstance(network.flow, ResizedFlow) else network.flow, header
+    network, header = _load(path, may_be_partial=True)
+    return present_tensors(network.state_dict(), header.missing), header
+
+
+def load_flow(path: Path) -> tuple[nn.Module, CheckpointHeader]:
+    """The flow network of a whole or partial checkpoint; nothing else is built or read.
+
+    Returns:
+        In evaluation mode, clip (B, 3, 2, H, W) RGB in 0..255 → flow_uv (B, 2, H, W) px, H and W
+        multiples of 64 (`light`'s without its resizing); and the file's header.
+
+    Raises:
+        WeightsError: as `load_checkpoint`, or if the file has no flow network.
+    """
+    with opened(path) as file:
+        header = _parse_header(file.metadata(), path)
+        flow = _lay_out(build_flow, header, path)
+        if flow is None or "flow" in header.missing:
+            raise WeightsError(
+                f"{path}: expected a flow network, found none in this checkpoint of preset "
+                f"{header.config['preset']}; give one that has it"
+            )
+        expected = {f"flow.{name}": like for name, like in flow.state_dict().items()}
+        refuse_other_names({n for n in file.keys() if n.startswith("flow.")}, set(expected), path)  # noqa: SIM118
+        tensors = {
+            name.removeprefix("flow."): read_tensor(file, name, like, path)
+            for name, like in expected.items()
+        }
+    flow.load_state_dict(tensors, assign=True)
+    return (flow.network if isinstance(flow, ResizedFlow) else flow).eval(), header
+
+
+def present_tensors(tensors: Mapping[str, Tensor], missing: tuple[str, ...]) -> dict[str, Tensor]:
+    """Those that belong to none of the missing parts."""
+    prefixes = tuple(f"{part}." for part in missing)
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefixes)}
 
 
 def read_header(path: Path) -> CheckpointHeader:
     """The header alone, without building the network. Raises WeightsError as `load_checkpoint`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return _parse_header(file.metadata(), path)
+
+
+def _load(path: Path, *, may_be_partial: bool) -> tuple[TwoStreamDetector, CheckpointHeader]:
+    """The network with what the file holds; the missing parts stay on `meta`."""
+    with opened(path) as file:
+        header = _parse_header(file.metadata(), path)
+        network = _lay_out(build_detector, header, path)
+        if header.missing and not may_be_partial:
+            raise WeightsError(
+                f"{path}: expected a trained detector, found weights to start from, without "
+                f"{', '.join(header.missing)}; train first: tubedet train --init {path}"
+            )
+        expected = present_tensors(network.state_dict(), header.missing)
+        refuse_other_names(set(file.keys()), set(expected), path)
+        tensors = {name: read_tensor(file, name, like, path) for name, like in expected.items()}
+    network.load_state_dict(tensors, assign=True, strict=not header.missing)
+    return network, header
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if tensor.is_floating_point():
         tensor = tensor.to(dtype if tensor.ndim > 1 else torch.float32)
     return tensor.detach().cpu().contiguous()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The open safetensors file; whatever is wrong with it becomes a WeightsError."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path}: expected a tubedet checkpoint, found {_what_is(path, error)}; {REMEDY}"
-        ) from error
-
-
-def _what_is(path: Path, error: Exception) -> str:
-    """In a few words what lies at `path`, where opening it as safetensors gave `error`."""
-    if not path.is_file():
-        return "a folder or a device" if path.exists() else "no such file"
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError:
-        return f"an unreadable file ({error})"
-    if not start:
-        return "an empty file"
-    if start[:2] == b"PK" or start[:1] == b"\x80":
-        return "a pickled PyTorch file or another archive"
-    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= MAX_JSON_BYTES:
-        return f"a truncated or damaged safetensors file ({error})"
-    return "a file of another kind"
 
 
 def _parse_header(metadata: dict[str, str] | None, path: Path) -> CheckpointHeader:
@@ -207,47 +227,22 @@ class _WithoutRandomValues(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _lay_out(header: CheckpointHeader, path: Path) -> TwoStreamDetector:
-    """The network of a header, its tensors on `meta`: shapes without memory or initial values."""
+def lay_out(build: Callable[[], Built]) -> Built:
+    """A network with its tensors on `meta`: shapes without memory or initial values."""
+    with torch.device("meta"), _WithoutRandomValues():
+        return build()
+
+
+def _lay_out(
+    build: Callable[[DetectorConfig], Built], header: CheckpointHeader, path: Path
+) -> Built:
+    """The network, or a part of it, that a header describes, laid out on `meta`."""
     try:
-        config = DetectorConfig.from_dict(header.config)
-        with torch.device("meta"), _WithoutRandomValues():
-            return build_detector(config)
+        head = ANY_HEAD if FUSED_HEAD in header.missing else {}
+        config = DetectorConfig.from_dict({**header.config, **head})
+        return lay_out(lambda: build(config))
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(
             f"{path}: its header describes no network that tubedet can build ({reason}); {REMEDY}"
         ) from error
-
-
-def _refuse_other_names(found: set[str], expected: set[str], path: Path) -> None:
-    for names, complaint in ((expected - found, "lacks"), (found - expected, "should not hold")):
-        if names:
-            raise WeightsError(
-                f"{path}: {complaint} {len(names)} of {len(expected)} tensors, the first is "
-                f"'{min(names)}'; {REMEDY}"
-            )
-
-
-def _read(file: Any, name: str, like: Tensor, path: Path) -> Tensor:
-    """One tensor in the dtype of `like`, once the file has promised the right shape and kind."""
-    promised = file.get_slice(name)
-    shape, code = tuple(promised.get_shape()), promised.get_dtype()
-    codes = FLOAT_CODES if like.is_floating_point() else ("I64",)
-    if shape != tuple(like.shape) or code not in codes:
-        raise WeightsError(
-            f"{path}: '{name}' should be {' or '.join(codes)} of shape {tuple(like.shape)}, "
-            f"is {code} of shape {shape}; {REMEDY}"
-        )
-    tensor: Tensor = file.get_tensor(name).to(like.dtype)
-    _refuse_non_finite(tensor, name, path)
-    return tensor
-
-
-def _refuse_non_finite(tensor: Tensor, name: str, path: Path) -> None:
-    low, high = (float(limit) for limit in tensor.aminmax())  # both NaN if any value is
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise WeightsError(
-            f"{path}: '{name}' holds values that are not finite numbers; "
-            "use an earlier checkpoint of the run"
-        )

@@ -19,7 +19,8 @@ from tubedet.cli.evaluate import evaluate
 from tubedet.cli.flow import flow
 from tubedet.cli.pretrain_flow import pretrain_flow
 from tubedet.cli.train import train
-from tubedet.cli.weights import list_weights
+from tubedet.cli.weights import list_weights, show_weights, verify_weights
+from tubedet.cli.weights_import import export, import_
 from tubedet.errors import EXIT_INTERRUPTED, TubedetError
 
 Params = ParamSpec("Params")
@@ -33,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights_app = typer.Typer(no_args_is_help=True, help="The checkpoints that come with tubedet.")
+weights_app = typer.Typer(
+    no_args_is_help=True, help="Checkpoints: what there is, published ones in and out."
+)
 
 
 def main() -> None:
@@ -96,3 +99,7 @@ app.command("train")(with_exit_codes(train))
 app.command("pretrain-flow")(with_exit_codes(pretrain_flow))
 app.add_typer(weights_app, name="weights")
 weights_app.command("list")(with_exit_codes(list_weights))
+weights_app.command("show")(with_exit_codes(show_weights))
+weights_app.command("verify")(with_exit_codes(verify_weights))
+weights_app.command("import")(with_exit_codes(import_))
+weights_app.command("export")(with_exit_codes(export))

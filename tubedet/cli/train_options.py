@@ -69,7 +69,8 @@ Init = Annotated[
     list[Path] | None,
     Option(
         metavar="FILE",
-        help="A checkpoint, for everything; or two, of one stream each, to join.",
+        help="A checkpoint, for everything; or imported weights, for the parts they have; or two "
+        "checkpoints of one stream each, to join.",
         rich_help_panel=START,
     ),
 ]

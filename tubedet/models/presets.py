@@ -106,7 +106,7 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
     """The network of a configuration, randomly initialised."""
     rgb_stream, motion_stream = (_build_stream(config, which) for which in ("rgb", "motion"))
     return TwoStreamDetector(
-        flow=None if config.streams == "rgb" else _build_flow(config),
+        flow=None if config.streams == "rgb" else build_flow(config),
         rgb_stream=rgb_stream,
         motion_stream=motion_stream,
         fusion=EarlyFusion(
@@ -119,12 +119,8 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
     )
 
 
-def _require_multiple(what: str, side: int, multiple: int) -> None:
-    if not 0 < side <= MAX_SIDE or side % multiple:
-        raise ValueError(f"{what} {side}: expected a multiple of {multiple} up to {MAX_SIDE}")
-
-
-def _build_flow(config: DetectorConfig) -> nn.Module | None:
+def build_flow(config: DetectorConfig) -> nn.Module | None:
+    """Its flow network alone; None for a preset that reads stored flow."""
     if config.preset == "light":
         network = FlowNet2SD(
             width=LIGHT_FLOW_WIDTH, sd_scale=config.sd_scale, align_corners=config.align_corners
@@ -138,6 +134,11 @@ def _build_flow(config: DetectorConfig) -> nn.Module | None:
         ),
     }
     return builders[config.preset]() if config.preset in builders else None
+
+
+def _require_multiple(what: str, side: int, multiple: int) -> None:
+    if not 0 < side <= MAX_SIDE or side % multiple:
+        raise ValueError(f"{what} {side}: expected a multiple of {multiple} up to {MAX_SIDE}")
 
 
 def _build_stream(

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, cat
 
 from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
-from tubedet.checkpoints.native import load_checkpoint
+from tubedet.checkpoints.native import FUSED_HEAD, load_checkpoint, load_partial, read_header
 from tubedet.checkpoints.run_state import load_flow_network
 from tubedet.datasets.anchor_clusters import box_sizes, cluster_anchors
 from tubedet.datasets.annotated_clips import AnnotatedDataset
@@ -25,7 +25,7 @@ class StartWeights:
 
     Attributes:
         checkpoints: a tubedet checkpoint, for everything, anchors included; or two of one stream
-            each, which are joined.
+            each, which are joined; or imported weights without a head, for the parts they have.
         imagenet: published EfficientNet-Lite0 file, for both streams' backbones.
         flow: what a flow pre-training run left, for the flow network.
     """
@@ -51,7 +51,9 @@ def start_network(
         raise UsageError(
             f"preset {recipe.preset}, streams {recipe.streams}: no flow network for {start.flow}"
         )
-    if start.checkpoints:
+    if _is_partial(start.checkpoints):
+        config, network = _from_imported(start.checkpoints[0], recipe, training)
+    elif start.checkpoints:
         config, network = _from_checkpoints(start.checkpoints, recipe, training.class_names)
     else:
         config, network = _from_scratch(recipe, training)
@@ -79,11 +81,13 @@ def resumed_network(
 
 
 def _from_scratch(
-    recipe: Recipe, training: AnnotatedDataset
+    recipe: Recipe, training: AnnotatedDataset, layout: dict[str, Any] | None = None
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
+    """A network of random values, its anchors those of the data; `layout` are further settings."""
     sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
     config = _config(
         {
+            **(layout or {}),
             "preset": recipe.preset,
             "class_names": training.class_names,
             "anchors_wh": cluster_anchors(sizes).tolist(),
@@ -93,6 +97,27 @@ def _from_scratch(
     network = build_detector(config)
     # One prediction in hundreds answers for a box: start from that belief.
     network.fusion.start_sceptical()
+    return config, network
+
+
+def _is_partial(paths: tuple[Path, ...]) -> bool:
+    """Whether there is but one start checkpoint, and it has no fused head."""
+    return len(paths) == 1 and FUSED_HEAD in read_header(paths[0]).missing
+
+
+def _from_imported(
+    path: Path, recipe: Recipe, training: AnnotatedDataset
+) -> tuple[DetectorConfig, TwoStreamDetector]:
+    """Imported weights in their parts, a new head for the classes, what they lack at random."""
+    tensors, header = load_partial(path)
+    if header.config["preset"] != recipe.preset:
+        raise WeightsError(
+            f"{path}: expected preset {recipe.preset}, found {header.config['preset']}"
+        )
+    config, network = _from_scratch(recipe, training, header.config)
+    names = network.state_dict()  # a network of one stream has no use for the other's weights
+    used = {name: tensor for name, tensor in tensors.items() if name in names}
+    network.load_state_dict(used, strict=False)
     return config, network
 
 

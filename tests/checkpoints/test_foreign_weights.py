@@ -1,0 +1,234 @@
+"""Published weights as a start: which parts they fill, and what is done with the result."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.voc_files import (
+    HEADER_2016,
+    NARROW,
+    backbone_of,
+    narrow_arrays,
+    write_darknet_file,
+    write_h5_file,
+    write_npz_file,
+)
+from tubedet.checkpoints import foreign_weights
+from tubedet.checkpoints.catalog import sha256_of
+from tubedet.checkpoints.flownet2_nvidia import read_flownet2
+from tubedet.checkpoints.foreign_exports import export_flow, export_stream
+from tubedet.checkpoints.foreign_weights import import_weights
+from tubedet.checkpoints.native import (
+    CheckpointHeader,
+    load_checkpoint,
+    load_flow,
+    load_partial,
+    save_checkpoint,
+)
+from tubedet.errors import OutputError, UsageError, WeightsError
+from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
+from tubedet.models.presets import DetectorConfig, build_detector
+
+NETWORKS = {"flownet2": FlowNet2, "flownet2-css": FlowNet2CSS, "flownet2-sd": FlowNet2SD}
+
+
+@pytest.fixture
+def flow_file(tmp_path: Path) -> Path:
+    return write_flow(tmp_path / "FlowNet2-SD_checkpoint.pth.tar", "flownet2-sd")
+
+
+@pytest.fixture
+def voc_file(tmp_path: Path) -> Path:
+    return write_darknet_file(tmp_path / "yolo-voc.weights", narrow_arrays(), HEADER_2016)
+
+
+def write_flow(path: Path, preset: str) -> Path:
+    torch.manual_seed(4)
+    state = NETWORKS[preset](width=NARROW).state_dict()
+    content = {"epoch": 0, "state_dict": state, "best_EPE": 1e10}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+def imported(
+    output: Path, *files: Path, preset: str = "flownet2-sd", allow_random: bool = False
+) -> tuple[dict[str, Tensor], CheckpointHeader]:
+    weights = import_weights(files, preset, allow_random=allow_random, width=NARROW)
+    save_checkpoint(output, weights.network, weights.header)
+    return load_partial(output)
+
+
+def test_both_files_fill_all_but_the_fused_head_in_any_order(
+    flow_file: Path, voc_file: Path, tmp_path: Path
+) -> None:
+    tensors, header = imported(tmp_path / "w", voc_file, flow_file)
+    assert header.missing == ("fusion",)
+    assert (header.config["class_names"], header.config["anchors_wh"]) == ([], [])
+    assert header.config["passthrough"] == "darknet"
+    assert f"yolo-voc.weights, SHA-256 {sha256_of(voc_file)}" in (header.source or "")
+    assert header.licence == "LicenseRef-FlowNet2-research-only AND LicenseRef-Darknet"
+    arrays = narrow_arrays()
+    for part in ("rgb_stream", "motion_stream"):  # the first convolution of both included
+        kernel = tensors[f"{part}.conv1s.0.0.conv.weight"].numpy()
+        assert (kernel == arrays["conv1s.0.0.conv.weight"]).all()
+    state = torch.load(flow_file, weights_only=True)["state_dict"]
+    assert all(torch.equal(tensors[f"flow.{name}"], tensor) for name, tensor in state.items())
+    config = DetectorConfig(
+        preset="flownet2-sd", class_names=("a",), anchors_wh=((1, 1),), width=NARROW
+    )
+    names = [n for n in build_detector(config).state_dict() if not n.startswith("fusion")]
+    assert list(tensors) == names
+
+
+@pytest.mark.parametrize("preset", NETWORKS)
+def test_the_flow_network_of_every_preset_is_read_alone(preset: str, tmp_path: Path) -> None:
+    path = write_flow(tmp_path / "any-name", preset)
+    with pytest.raises(WeightsError, match="none of rgb_stream, motion_stream; give a file"):
+        imported(tmp_path / "w", path, preset=preset)
+    _, header = imported(tmp_path / "w", path, preset=preset, allow_random=True)
+    assert header.missing == ("rgb_stream", "motion_stream", "fusion")
+    clip = 255 * torch.rand(1, 3, 2, 64, 64)
+    torch.manual_seed(4)
+    expected = NETWORKS[preset](width=NARROW)(clip)
+    torch.testing.assert_close(load_flow(tmp_path / "w")[0](clip), expected)
+
+
+def test_a_file_of_another_preset_is_called_by_its_name(tmp_path: Path) -> None:
+    path = write_flow(tmp_path / "w.tar", "flownet2-css")
+    with pytest.raises(WeightsError, match="found FlowNet2-CSS; take --preset flownet2-css"):
+        imported(tmp_path / "w", path, allow_random=True)
+
+
+def test_a_backbone_leaves_the_rest_of_both_streams_open(tmp_path: Path) -> None:
+    backbone = backbone_of(narrow_arrays())
+    path = write_darknet_file(tmp_path / "darknet19_448.conv.23", backbone, HEADER_2016)
+    with pytest.raises(WeightsError, match=r"none of rgb_stream\.conv3, rgb_stream\.conv4, motion"):
+        imported(tmp_path / "w", path, preset="brox")
+    _, header = imported(tmp_path / "w", path, preset="brox", allow_random=True)
+    streams = ("rgb_stream", "motion_stream")
+    rest = [f"{stream}.{part}" for stream in streams for part in ("conv3", "conv4")]
+    assert header.missing == (*rest, "fusion")
+    assert header.config["passthrough"] == "space_to_depth"
+
+
+def test_yolo2_pytorchs_files_and_todays_layout_are_recognised(tmp_path: Path) -> None:
+    direct, conv64 = narrow_arrays(), narrow_arrays("conv64")
+    for path, layout, order in (
+        (write_h5_file(tmp_path / "1", direct), "direct", "space_to_depth"),
+        (write_npz_file(tmp_path / "2", direct), "direct", "space_to_depth"),
+        (write_darknet_file(tmp_path / "3", conv64), "conv64", "darknet"),
+    ):
+        tensors, header = imported(tmp_path / "w", path, preset="brox")
+        assert (header.config["darknet_layout"], header.config["passthrough"]) == (layout, order)
+        assert header.missing == ("fusion",)
+        assert ("rgb_stream.passthrough.conv.weight" in tensors) is (layout == "conv64")
+
+
+def test_the_order_of_the_passthrough_can_be_given(voc_file: Path) -> None:
+    weights = import_weights([voc_file], "brox", passthrough="space_to_depth", width=NARROW)
+    assert weights.header.config["passthrough"] == "space_to_depth"
+
+
+def test_two_files_for_a_part_or_a_preset_without_it_are_a_usage_error(
+    flow_file: Path, voc_file: Path
+) -> None:
+    for files, preset, complaint in (
+        ([voc_file, voc_file.with_name("other")], "brox", "2 files for the streams"),
+        ([flow_file], "brox", "preset brox has no flow network"),
+        ([voc_file], "light", "preset light: published weights fit none"),
+        ([voc_file], "yolov9", "preset yolov9: published weights fit none"),
+    ):
+        voc_file.with_name("other").write_bytes(voc_file.read_bytes())
+        with pytest.raises(UsageError, match=complaint):
+            import_weights(files, preset, width=NARROW)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello, these are no weights", b"PK\x03\x04"])
+def test_a_file_of_another_kind_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "w").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w: expected (NVIDIA|published)"):
+        import_weights([tmp_path / "w"], "brox", width=NARROW)
+
+
+def test_a_known_file_is_called_by_its_name(
+    voc_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (unknown,) = import_weights([voc_file], "brox", width=NARROW).files
+    monkeypatch.setattr(foreign_weights, "KNOWN_FILES", {sha256_of(voc_file): "a published one"})
+    (known,) = import_weights([voc_file], "brox", width=NARROW).files
+    assert (unknown.known_as, known.known_as) == (None, "a published one")
+
+
+def test_a_partial_file_is_no_detector_and_says_what_to_do(
+    flow_file: Path, voc_file: Path, tmp_path: Path
+) -> None:
+    imported(tmp_path / "w", flow_file, voc_file)
+    with pytest.raises(WeightsError, match="without fusion; train first: tubedet train --init"):
+        load_checkpoint(tmp_path / "w")
+
+
+def test_flow_is_loaded_from_a_whole_checkpoint_and_missed_where_there_is_none(
+    voc_file: Path, tmp_path: Path
+) -> None:
+    clip = 255 * torch.rand(1, 3, 2, 64, 64)
+    for preset in ("flownet2-css", "light"):
+        config = DetectorConfig(
+            preset=preset, class_names=("a",), anchors_wh=((1, 1),), width=NARROW
+        )
+        network = build_detector(config).eval()
+        save_checkpoint(tmp_path / "w", network, CheckpointHeader(config=config.to_dict()))
+        flow, header = load_flow(tmp_path / "w")
+        assert network.flow is not None
+        inner = network.flow.get_submodule("network") if preset == "light" else network.flow
+        torch.testing.assert_close(flow(clip), inner(clip))
+        assert (header.config["preset"], flow.training) == (preset, False)
+    imported(tmp_path / "w", voc_file, allow_random=True)
+    with pytest.raises(WeightsError, match="expected a flow network, found none"):
+        load_flow(tmp_path / "w")
+    imported(tmp_path / "w", voc_file, preset="brox")
+    with pytest.raises(WeightsError, match="preset brox"):
+        load_flow(tmp_path / "w")
+
+
+@pytest.mark.parametrize("layout", ["direct", "conv64"])
+@pytest.mark.parametrize("part", ["rgb_stream", "motion_stream"])
+def test_a_stream_is_exported_as_it_came_but_for_its_head(
+    layout: str, part: str, tmp_path: Path
+) -> None:
+    arrays = narrow_arrays("conv64" if layout == "conv64" else "direct")
+    source = write_darknet_file(tmp_path / "in", arrays).read_bytes()
+    imported(tmp_path / "w", tmp_path / "in", preset="brox")
+    assert export_stream(tmp_path / "w", part, tmp_path / "out") == "darknet"
+    exported = (tmp_path / "out").read_bytes()
+    head = 4 * (arrays["conv5.conv.weight"].size + 125)
+    assert exported[20:] == source[20:-head]  # behind the count of images
+
+
+def test_a_backbone_is_exported_as_it_came(tmp_path: Path) -> None:
+    source = write_darknet_file(tmp_path / "in", backbone_of(narrow_arrays())).read_bytes()
+    imported(tmp_path / "w", tmp_path / "in", preset="brox", allow_random=True)
+    export_stream(tmp_path / "w", "rgb_stream", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes()[20:] == source[20:]
+
+
+def test_the_flow_network_is_exported_as_it_came(flow_file: Path, tmp_path: Path) -> None:
+    imported(tmp_path / "w", flow_file, allow_random=True)
+    export_flow(tmp_path / "w", tmp_path / "out")
+    before, after = (
+        torch.load(path, weights_only=True)["state_dict"] for path in (flow_file, tmp_path / "out")
+    )
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert read_flownet2(tmp_path / "out", before, "FlowNet2-SD").keys() == before.keys()
+
+
+def test_what_is_not_there_cannot_be_exported(flow_file: Path, tmp_path: Path) -> None:
+    imported(tmp_path / "w", flow_file, allow_random=True)
+    with pytest.raises(WeightsError, match="expected a rgb_stream of Darknet-19, found none"):
+        export_stream(tmp_path / "w", "rgb_stream", tmp_path / "out")
+    with pytest.raises(OutputError, match="could not be written"):
+        export_flow(tmp_path / "w", tmp_path / "absent" / "out")
+    assert not (tmp_path / "out").exists()

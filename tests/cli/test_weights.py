@@ -1,0 +1,138 @@
+"""`tubedet weights import | export | show | verify`, on narrow twins of published files."""
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from tests.synthetic_video import write_video
+from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
+from tubedet.checkpoints import foreign_weights
+from tubedet.checkpoints.catalog import sha256_of
+from tubedet.checkpoints.native import load_partial, read_header
+from tubedet.cli.app import app
+from tubedet.models.flownet2.stacks import FlowNet2SD
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command knows full width only."""
+    narrowed = functools.partial(foreign_weights.import_weights, width=NARROW)
+    monkeypatch.setattr(foreign_weights, "import_weights", narrowed)
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    torch.manual_seed(4)
+    flow = tmp_path / "flow.pth.tar"
+    torch.save({"state_dict": FlowNet2SD(width=NARROW).state_dict()}, flow)
+    return [flow, write_darknet_file(tmp_path / "voc.weights", narrow_arrays(), HEADER_2016)]
+
+
+def weights(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["weights", *map(str, arguments)])
+
+
+def test_import_reports_what_it_read_and_what_is_missing(files: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "start.safetensors"
+    result = weights("import", *files, "--preset", "flownet2-sd", "-o", output)
+    assert result.exit_code == 0, result.output
+    for file in files:
+        assert f"{file}: SHA-256 {sha256_of(file)}, not a file known to tubedet" in result.stdout
+    assert f"{output}: without fusion" in result.stdout
+    assert f"tubedet train --preset flownet2-sd --init {output}" in result.stdout
+
+    shown = weights("show", output)
+    assert shown.exit_code == 0
+    for fact in ("flownet2-sd", "none yet", sha256_of(output), "voc.weights", "LicenseRef-Darknet"):
+        assert fact in shown.stdout
+    assert f"{sum(t.numel() for t in FlowNet2SD(width=NARROW).parameters()):,}" in shown.stdout
+    verified = weights("verify", output)
+    assert verified.exit_code == 0
+    assert f"without fusion, {60 + 2 * 126} tensors, SHA-256" in verified.stdout
+
+
+def test_detect_refuses_an_imported_file(files: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "start.safetensors"
+    assert weights("import", *files, "--preset", "flownet2-sd", "-o", output).exit_code == 0
+    video = write_video(tmp_path / "clip.mp4", frames=1, width=64, height=48)
+    arguments = ["detect", str(video), "--weights", str(output), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 4
+    assert "train first" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_parts_without_a_file_need_to_be_allowed(files: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "start.safetensors"
+    arguments = ["import", files[1], "--preset", "flownet2-sd", "-o", output]
+    refused = weights(*arguments)
+    assert refused.exit_code == 4
+    assert "found none of flow; give a file" in refused.stderr
+    assert not output.exists()
+    assert weights(*arguments, "--allow-random").exit_code == 0
+    assert read_header(output).missing == ("flow", "fusion")
+
+
+def test_a_damaged_file_ends_with_code_4_one_line_and_no_output(
+    files: list[Path], tmp_path: Path
+) -> None:
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-1])
+    before = sorted(tmp_path.iterdir())
+    for file in files:
+        output = tmp_path / "start.safetensors"
+        arguments = ["import", file, "--preset", "flownet2-sd", "--allow-random", "-o", output]
+        result = weights(*arguments)
+        assert result.exit_code == 4
+        assert len(result.stderr.splitlines()) == 1
+        assert str(file) in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_output_that_exists_is_kept_unless_told_otherwise(
+    files: list[Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "start.safetensors"
+    output.write_bytes(b"mine")
+    arguments = ["import", *files, "--preset", "flownet2-sd", "-o", output]
+    refused = weights(*arguments)
+    assert (refused.exit_code, output.read_bytes()) == (6, b"mine")
+    assert weights(*arguments, "--overwrite").exit_code == 0
+    assert read_header(output).missing == ("fusion",)
+
+
+def test_export_writes_a_part_in_its_own_layout(files: list[Path], tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    weights("import", *files, "--preset", "flownet2-sd", "-o", start)
+    flow, stream = tmp_path / "flow", tmp_path / "rgb.weights"
+    for part, output in (("flow", flow), ("rgb", stream)):
+        result = weights("export", start, "--part", part, "-o", output)
+        assert result.exit_code == 0, result.output
+        assert "space_to_depth" not in result.stderr
+    again = tmp_path / "again.safetensors"
+    assert weights("import", flow, stream, "--preset", "flownet2-sd", "-o", again).exit_code == 0
+    before, after = (load_partial(path)[0] for path in (start, again))
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+
+
+def test_an_export_whose_order_is_not_darknets_says_so(files: list[Path], tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    arguments = ["import", files[1], "--preset", "brox", "--passthrough", "space_to_depth"]
+    assert weights(*arguments, "-o", start).exit_code == 0
+    result = weights("export", start, "--part", "motion", "-o", tmp_path / "m.weights")
+    assert result.exit_code == 0
+    assert "trained with space_to_depth" in result.stderr
+
+
+def test_verify_goes_on_after_a_damaged_file(files: list[Path], tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    weights("import", *files, "--preset", "flownet2-sd", "-o", start)
+    result = weights("verify", files[0], start)
+    assert result.exit_code == 4
+    assert "pickled PyTorch file" in result.stderr
+    assert "1 of 2 checkpoints cannot be used" in result.stderr
+    assert "without fusion" in result.stdout

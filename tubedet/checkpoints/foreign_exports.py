@@ -1,0 +1,47 @@
+"""Parts of a checkpoint in the layouts of the programs that they came from."""
+
+from pathlib import Path
+
+from tubedet.checkpoints.darknet_weights import write_darknet
+from tubedet.checkpoints.flownet2_nvidia import write_flownet2
+from tubedet.checkpoints.native import ANY_HEAD, load_flow, load_partial
+from tubedet.checkpoints.voc_weights import BACKBONE_PARTS, is_of_parts
+from tubedet.errors import WeightsError
+from tubedet.models.presets import DetectorConfig
+from tubedet.models.yolov2.passthrough import PassthroughOrder
+
+
+def export_flow(checkpoint: Path, output: Path) -> None:
+    """Write a checkpoint's flow network in NVIDIA's layout.
+
+    Raises:
+        WeightsError: if the checkpoint cannot be read or has none.
+        OutputError: if the file cannot be written.
+    """
+    write_flownet2(output, load_flow(checkpoint)[0])
+
+
+def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder:
+    """Write one stream, or the backbone if there is no more, in Darknet's layout, without a head.
+
+    Args:
+        checkpoint: whole or partial.
+        part: `rgb_stream` or `motion_stream`.
+        output: the `.weights` file.
+
+    Returns:
+        The passthrough's order that the stream was trained with. Darknet itself runs "darknet".
+
+    Raises:
+        WeightsError: if the checkpoint cannot be read, or has no such stream of Darknet-19.
+        OutputError: if the file cannot be written.
+    """
+    tensors, header = load_partial(checkpoint)
+    prefix = f"{part}."
+    stream = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    if header.config["preset"] == "light" or not stream:
+        raise WeightsError(f"{checkpoint}: expected a {part} of Darknet-19, found none")
+    if any(absent.startswith(prefix) for absent in header.missing):
+        stream = {n: t for n, t in stream.items() if is_of_parts(n, BACKBONE_PARTS)}
+    write_darknet(output, stream, {})
+    return DetectorConfig.from_dict({**header.config, **ANY_HEAD}).passthrough
