@@ -98,30 +98,34 @@ def test_the_flow_network_of_any_checkpoint_is_enough(tmp_path: Path, preset: st
     np.testing.assert_allclose(found.transpose(2, 0, 1), expected[0], rtol=1e-4, atol=1e-5)
 
 
-def test_the_golden_flow_comes_out_of_a_lossless_video(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_imported_file_of_the_golden_rule_gives_the_golden_flow_of_a_lossless_video(
+    tmp_path: Path,
 ) -> None:
     with torch.device("meta"):
         network = FlowNet2SD()
     network = network.to_empty(device="cpu")
     fill_by_rule(network)
-    monkeypatch.setattr(flow_pipeline, "load_flow", lambda _: (network, None))
+    published, weights = tmp_path / "FlowNet2-SD_checkpoint.pth.tar", tmp_path / "sd.safetensors"
+    torch.save({"state_dict": network.state_dict()}, published)
     pictures = frames()[0].permute(1, 2, 3, 0).numpy().astype(np.uint8)  # (2, 128, 192, 3)
     video = write_lossless(tmp_path / "pair.mkv", list(pictures))
-    weights = tmp_path / "golden.safetensors"
-    weights.touch()
     with VideoReader(video) as reader:
         np.testing.assert_array_equal([each.rgb for each in reader.frames()], pictures)
 
-    arguments = ["flow", video, "-f", "flo", "-o", tmp_path, "--weights", weights]
-    result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
-    assert result.exit_code == 0, result.output
+    for arguments in (
+        ["weights", "import", published, "-o", weights, "--preset=flownet2-sd", "--allow-random"],
+        ["flow", video, "-f", "flo", "-o", tmp_path, "--weights", weights, "--device", "cpu"],
+    ):
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
 
     with golden_file("flownet2sd") as golden:
         expected = golden["flow"][0].transpose(1, 2, 0)
     for name in ("000000.flo", "000001.flo"):
         found = cv2.readOpticalFlow(str(tmp_path / "pair" / name))
         np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-4)
+    for path in (published, weights):  # 180 MB each, and pytest keeps its last folders
+        path.unlink()
 
 
 def test_a_detector_of_the_brox_preset_runs_on_the_images(
