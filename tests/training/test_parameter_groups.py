@@ -91,7 +91,10 @@ def test_presets_of_the_paper_have_groups_too(preset: str) -> None:
     network = small_network(small_config(preset))
     freeze(network, small_recipe())
 
-    names = {group["name"] for group in parameter_groups(network, small_recipe())}
+    groups = {group["name"]: group["params"] for group in parameter_groups(network, small_recipe())}
 
-    assert "head" in names
-    assert ("flow" in names) == (preset != "brox")
+    assert ("flow" in groups) == (preset != "brox")
+    # All of both streams may have been imported: the fused convolution alone is new.
+    assert [len(groups[name]) for name in ("head", "head.vectors")] == [1, 1]
+    kernels = [p for p in network.rgb_stream.parameters() if p.ndim > 1]
+    assert len(groups["rgb"]) == len(groups["motion"]) == len(kernels)

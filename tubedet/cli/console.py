@@ -76,7 +76,8 @@ def show_traceback(error: BaseException) -> None:
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table of plain text on stdout."""
-    table = Table(*headings, box=box.SIMPLE)
+    # Folded, since half a hash or a path cut short is of no use.
+    table = Table(*(Column(name, overflow="fold") for name in headings), box=box.SIMPLE)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

@@ -14,6 +14,9 @@ from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 from tubedet.training.recipes import Recipe
 
+# Of `light`'s streams; all of a Darknet-19 has published weights.
+NEW_LAYERS = ("lateral.", "join.")
+
 
 def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
     """Put the network into training mode, all but what the recipe keeps."""
@@ -38,9 +41,9 @@ def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
 def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups for the optimiser: `name`, `params`, `lr`, `weight_decay` (0 for vectors).
 
-    "flow", the backbones "rgb" and "motion", and "head" (all the rest), each in two: matrices and
-    kernels, and, with ".vectors" behind the name, biases and norms. A group without a trained
-    parameter is left out.
+    "flow", the streams "rgb" and "motion" without the layers that always start from scratch, and
+    "head" (all the rest), each in two: matrices and kernels, and, with ".vectors" behind the name,
+    biases and norms. A group without a trained parameter is left out.
     """
     rates = {
         "flow": recipe.flow_rate,
@@ -61,8 +64,7 @@ def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[st
 
 
 def _part_of(name: str) -> str:
-    if name.startswith("flow."):
-        return "flow"
-    if ".backbone." in name:
-        return "rgb" if name.startswith("rgb_stream.") else "motion"
-    return "head"
+    stream, _, layer = name.partition("_stream.")
+    if layer and not layer.startswith(NEW_LAYERS):
+        return stream
+    return "flow" if name.startswith("flow.") else "head"

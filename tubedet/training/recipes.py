@@ -40,9 +40,9 @@ class Recipe:
         flow_size: side of the square `light` estimates flow on; none: nearest half the input.
         steps: optimiser steps in all.
         batch_size: pairs a step.
-        rgb_rate: AdamW's learning rate of the RGB stream's backbone, which soon knows the training
-            frames by heart.
-        motion_rate: of the motion stream's backbone.
+        rgb_rate: AdamW's learning rate of the RGB stream, which soon knows the training frames by
+            heart; of `light` its backbone.
+        motion_rate: the same for the motion stream.
         head_rate: of everything that starts from scratch.
         flow_rate: of the flow network; 0 freezes it. Weak, as paper §IV-C has it (1e-7 there).
         weight_decay: of weights with more than one dimension.
