@@ -1,5 +1,6 @@
 """Published weights as a start: which parts they fill, and what is done with the result."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,14 @@ def test_two_files_for_a_part_or_a_preset_without_it_are_a_usage_error(
         voc_file.with_name("other").write_bytes(voc_file.read_bytes())
         with pytest.raises(UsageError, match=complaint):
             import_weights(files, preset, width=NARROW)
+
+
+def test_an_archive_with_an_unreadable_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w", "w") as archive:
+        archive.writestr("é.npy", b"")  # flagged as UTF-8
+    (tmp_path / "w").write_bytes((tmp_path / "w").read_bytes().replace("é".encode(), b"\x80\x80"))
+    with pytest.raises(WeightsError, match=r"w: expected published weights, found a damaged arch"):
+        import_weights([tmp_path / "w"], "brox", width=NARROW)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello, these are no weights", b"PK\x03\x04"])
