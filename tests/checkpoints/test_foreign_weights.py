@@ -219,7 +219,7 @@ def test_a_stream_is_exported_as_it_came_but_for_its_head(
 def test_a_backbone_is_exported_as_it_came(tmp_path: Path) -> None:
     source = write_darknet_file(tmp_path / "in", backbone_of(narrow_arrays())).read_bytes()
     imported(tmp_path / "w", tmp_path / "in", preset="brox", allow_random=True)
-    export_stream(tmp_path / "w", "rgb_stream", tmp_path / "out")
+    assert export_stream(tmp_path / "w", "rgb_stream", tmp_path / "out") is None
     assert (tmp_path / "out").read_bytes()[20:] == source[20:]
 
 
