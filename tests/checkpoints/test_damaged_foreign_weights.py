@@ -1,7 +1,7 @@
 """Mutants of published layouts: an error in one line, or exactly the values that the file stores.
 
 Readers see all of them, `tubedet weights import` every tenth. A thousand of each narrow twin, each
-by the command too, and ten of full size with the most memory that a refusal took (half an hour):
+by the command too, and ten of full size with the most memory that a refusal took (minutes of CPU):
 
 MUTANTS=1000 FULL_SIZE_MUTANTS=10 python -m pytest tests/checkpoints/test_damaged_foreign_weights.py
 """
