@@ -1,14 +1,16 @@
 """Mutants of published layouts: an error in one line, or exactly the values that the file stores.
 
-A thousand of each narrow twin, and ten of full size with the most memory that a refusal took (some
-minutes and 4 GB of disk):
+Readers see all of them, `tubedet weights import` every tenth. A thousand of each narrow twin, each
+by the command too, and ten of full size with the most memory that a refusal took (minutes of CPU):
 
 MUTANTS=1000 FULL_SIZE_MUTANTS=10 python -m pytest tests/checkpoints/test_damaged_foreign_weights.py
 """
 
+import functools
 import os
 import pickle
 import random
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,9 +23,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from tests.voc_files import (
     HEADER_2016,
+    HEADER_TODAY,
     NARROW,
     Arrays,
     backbone_of,
@@ -33,20 +37,42 @@ from tests.voc_files import (
     write_h5_file,
     write_npz_file,
 )
+from tubedet.checkpoints import foreign_weights
 from tubedet.checkpoints.darknet_weights import read_darknet
 from tubedet.checkpoints.flownet2_nvidia import read_flownet2
+from tubedet.checkpoints.native import load_partial
 from tubedet.checkpoints.voc_weights import VocWeights
 from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
 from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
+from tubedet.cli.app import app
 from tubedet.errors import WeightsError
-from tubedet.models.flownet2.stacks import FlowNet2SD
+from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
 
+ROOT = Path(__file__).parents[2]
 MUTANTS = int(os.environ.get("MUTANTS", "200"))
+COMMAND_EVERY = 1 if "MUTANTS" in os.environ else 10
 FULL_SIZE_MUTANTS = int(os.environ.get("FULL_SIZE_MUTANTS", "0"))
 MOST_MEMORY = 2 << 30
 BOLD_NUMBERS = [1 << 31, (1 << 31) - 1, (1 << 62), (1 << 64) - 1, 0, 1]
-FORMS = ["pth legacy", "pth zip", "darknet", "darknet conv64", "darknet backbone", "h5", "npz"]
+FLOW_NETWORKS: dict[str, tuple[str, type[nn.Module]]] = {
+    "FlowNet2": ("flownet2", FlowNet2),
+    "FlowNet2-CSS": ("flownet2-css", FlowNet2CSS),
+    "FlowNet2-SD": ("flownet2-sd", FlowNet2SD),
+    "FlowNet2-SD zip": ("flownet2-sd", FlowNet2SD),
+}
+VOC_FORMS = ["darknet 2016", "darknet conv64", "darknet backbone", "h5", "npz", "npz backbone"]
+FORMS = [*FLOW_NETWORKS, *VOC_FORMS]
+# Runs the command line after it and prints the most memory that it held at once, in kB. What
+# getrusage says of a process includes the memory of the one that started it.
+PROGRAM = """
+import atexit, pathlib, runpy
+status = pathlib.Path("/proc/self/status")
+atexit.register(lambda: print(status.read_text().partition("VmHWM:")[2].split()[0]))
+runpy.run_module("tubedet", run_name="__main__", alter_sys=True)
+"""
+Outcome = dict[str, Tensor] | str  # what was read, or the message of a refusal
 Read = Callable[[Path], dict[str, Tensor]]
+Run = Callable[[list[str]], tuple[int, str]]  # the program: its exit code and stderr
 
 
 @dataclass
@@ -54,6 +80,7 @@ class Form:
     """A file of some layout: how it is read, and where the numbers of each tensor lie in it."""
 
     path: Path
+    preset: str
     read: Read
     places: dict[str, tuple[int, tuple[int, ...], str]]  # offset, shape, order in the file
 
@@ -103,33 +130,35 @@ def of_voc(read: Callable[[Path, float], VocWeights], width: float) -> Read:
 
 def make(form: str, folder: Path, width: float = NARROW) -> Form:
     path = folder / form.replace(" ", "_")
-    if form.startswith("pth"):
-        torch.manual_seed(2)
-        network: nn.Module = FlowNet2SD(width=width)
-        expected = network.state_dict()
-        zipped = form == "pth zip"
-        # Biases begin at zero, and zeros are found anywhere.
-        for tensor in expected.values():
-            tensor.normal_()
-        torch.save({"state_dict": expected}, path, _use_new_zipfile_serialization=zipped)
-        arrays = {name: tensor.numpy() for name, tensor in expected.items()}
-        outline = {name: tensor.to("meta") for name, tensor in expected.items()}
-        content = path.read_bytes()
-        return Form(
-            path, lambda p: read_flownet2(p, outline, "FlowNet2-SD"), find_places(content, arrays)
-        )
+    if form in FLOW_NETWORKS:
+        return make_flow(form, path, width)
     arrays = narrow_arrays("conv64" if form == "darknet conv64" else "direct", width=width)
-    if form == "darknet backbone":
+    if form.endswith("backbone"):
         arrays = backbone_of(arrays)
-    if form == "npz":
+    if form.startswith("npz"):
         content = write_npz_file(path, arrays).read_bytes()
-        return Form(path, of_voc(read_npz, width), find_npz_places(content, arrays))
+        return Form(path, "brox", of_voc(read_npz, width), find_npz_places(content, arrays))
     if form == "h5":
         content = write_h5_file(path, arrays).read_bytes()
-        return Form(path, of_voc(read_h5, width), find_places(content, arrays))
-    header = {"header": HEADER_2016} if form == "darknet backbone" else {}
-    content = write_darknet_file(path, arrays, **header).read_bytes()
-    return Form(path, of_voc(read_darknet, width), find_places(content, arrays))
+        return Form(path, "brox", of_voc(read_h5, width), find_places(content, arrays))
+    header = HEADER_TODAY if form == "darknet conv64" else HEADER_2016
+    content = write_darknet_file(path, arrays, header).read_bytes()
+    return Form(path, "brox", of_voc(read_darknet, width), find_places(content, arrays))
+
+
+def make_flow(form: str, path: Path, width: float) -> Form:
+    preset, network_class = FLOW_NETWORKS[form]
+    torch.manual_seed(2)
+    state = network_class(width=width).state_dict()
+    # Biases begin at zero, and zeros are found anywhere.
+    for tensor in state.values():
+        tensor.normal_()
+    content = {"epoch": 0, "state_dict": state, "best_EPE": 1e10}
+    torch.save(content, path, _use_new_zipfile_serialization=form.endswith("zip"))
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    outline = {name: tensor.to("meta") for name, tensor in state.items()}
+    places = find_places(path.read_bytes(), arrays)
+    return Form(path, preset, lambda p: read_flownet2(p, outline, form), places)
 
 
 def mutate(content: bytes, outside: list[int], chance: random.Random) -> bytes:
@@ -162,16 +191,14 @@ def places_outside(form: Form, length: int) -> list[int]:
     return [int(place) for place in np.flatnonzero(~taken)]
 
 
-def judge(form: Form, content: bytes, path: Path) -> bool:
-    """Whether a mutant is accepted, after proof that this or its refusal is right."""
-    path.write_bytes(content)
-    tensors = read_or_refusal(form, path)
-    if isinstance(tensors, str):
-        assert tensors.startswith(f"{path}: ")
-        assert "\n" not in tensors
+def is_accepted(form: Form, content: bytes, path: Path, outcome: Outcome) -> bool:
+    """Whether a file was accepted, after proof that this or its refusal is right."""
+    if isinstance(outcome, str):
+        assert outcome.startswith(f"{path}: ")
+        assert "\n" not in outcome
         return False
     length = form.path.stat().st_size
-    for name, tensor in tensors.items():
+    for name, tensor in outcome.items():
         if name in form.places:
             assert tensor.isfinite().all()
             # What a mutant has too little or too much may lie before or behind the numbers.
@@ -183,25 +210,58 @@ def judge(form: Form, content: bytes, path: Path) -> bool:
     return True
 
 
-def read_or_refusal(form: Form, path: Path) -> dict[str, Tensor] | str:
-    """The tensors of a file, or the message with which it is refused."""
+def read_or_refusal(form: Form, path: Path) -> Outcome:
     try:
         return form.read(path)
     except WeightsError as error:
         return str(error)
 
 
+def imported_or_refusal(form: Form, path: Path, run: Run) -> Outcome:
+    """What `tubedet weights import` makes of a file; a refusal has code 4 and leaves nothing."""
+    output = path.with_name("start.safetensors")
+    before = sorted(path.parent.iterdir())
+    command = ["weights", "import", str(path), "--preset", form.preset, "--allow-random"]
+    code, stderr = run([*command, "-o", str(output)])
+    if code:
+        assert (code, stderr.count("\n"), stderr[-1]) == (4, 1, "\n"), stderr
+        assert sorted(path.parent.iterdir()) == before
+        return stderr.removeprefix("tubedet: ").removesuffix("\n")
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in load_partial(output)[0].items():
+        own = name.removeprefix("flow.").removeprefix("rgb_stream.").removeprefix("motion_stream.")
+        assert torch.equal(tensors.setdefault(own, tensor), tensor)  # in both streams
+    output.unlink()
+    return tensors
+
+
+def in_process(arguments: list[str]) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stderr
+
+
 @pytest.mark.parametrize("name", FORMS)
-def test_mutants_are_refused_in_one_line_or_read_as_they_are(name: str, tmp_path: Path) -> None:
+def test_mutants_are_refused_in_one_line_or_read_as_they_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrowed = functools.partial(foreign_weights.import_weights, width=NARROW)
+    monkeypatch.setattr(foreign_weights, "import_weights", narrowed)
     form = make(name, tmp_path)
-    content = form.path.read_bytes()
-    assert judge(form, content, tmp_path / "sound")
-    outside = places_outside(form, len(content))
+    sound = form.path.read_bytes()
+    assert is_accepted(form, sound, form.path, read_or_refusal(form, form.path))
+    assert is_accepted(form, sound, form.path, imported_or_refusal(form, form.path, in_process))
+    outside = places_outside(form, len(sound))
     chance = random.Random(name)
-    accepted = sum(
-        judge(form, mutate(content, outside, chance), tmp_path / "mutant") for _ in range(MUTANTS)
-    )
-    assert accepted < MUTANTS
+    path, accepted = tmp_path / "mutant", 0
+    for number in range(MUTANTS):
+        content = mutate(sound, outside, chance)
+        path.write_bytes(content)
+        is_read = is_accepted(form, content, path, read_or_refusal(form, path))
+        if number % COMMAND_EVERY == 0:
+            outcome = imported_or_refusal(form, path, in_process)
+            assert is_accepted(form, content, path, outcome) <= is_read
+        accepted += is_read
+    assert 0 < accepted < MUTANTS
 
 
 @pytest.fixture
@@ -229,41 +289,53 @@ def write_zip_bomb(path: Path, inside: str, gigabytes: int) -> None:
             file.write(bytes(1 << 24))
 
 
-def peak_bytes() -> int:
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
-
-
 @pytest.mark.skipif(not FULL_SIZE_MUTANTS, reason="FULL_SIZE_MUTANTS says how many")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory was used")
 @pytest.mark.parametrize("name", FORMS)
 def test_mutants_of_full_size_take_less_than_two_gibibytes(
     name: str, tmp_path: Path, bomb: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    peaks: list[int] = []
+
+    def in_a_process(arguments: list[str]) -> tuple[int, str]:
+        command = [sys.executable, "-c", PROGRAM, *arguments]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        peaks.append(int(run.stdout.split()[-1]) << 10)
+        return run.returncode, run.stderr
+
     form = make(name, tmp_path, width=1.0)
-    content = form.path.read_bytes()
-    outside = places_outside(form, len(content))
-    chance = random.Random(f"{name} of full size")
-    paths = []
-    for number in range(FULL_SIZE_MUTANTS - 2):
-        paths.append(tmp_path / f"mutant{number}")
-        paths[-1].write_bytes(mutate(content, outside, chance))
-    del content, outside
-    paths += [tmp_path / "pickle", tmp_path / "bomb"]
-    paths[-2].write_bytes(pickle.dumps({"state_dict": Touch(bomb)}, protocol=2))
-    write_zip_bomb(
-        paths[-1], "a/data.pkl" if "pth" in name else "0-convolutional/kernel:0.npy", gigabytes=3
-    )
-    most, refused = 0, 0
-    for path in paths:
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
-        if isinstance(refusal := read_or_refusal(form, path), str):
-            assert "\n" not in refusal
-            most = max(most, peak_bytes())
-            refused += 1
+    path, most = tmp_path / "mutant", 0
+    accepted = 0
+    for content in full_size_mutants(form, name, bomb, path):
+        outcome = imported_or_refusal(form, path, in_a_process)
+        if is_accepted(form, content, path, outcome):
+            accepted += 1
         else:
-            assert judge(form, path.read_bytes(), path)
+            most = max(most, peaks[-1])
         path.unlink()
     form.path.unlink()
     with capsys.disabled():
-        print(f"\n{name}: {refused} of {len(paths)} refused, at most {most >> 20} MiB")
+        print(f"\n{name}: {accepted} of {len(peaks)} accepted, refused at {most >> 20} MiB or less")
     assert most < MOST_MEMORY
+
+
+def full_size_mutants(form: Form, name: str, bomb: Path, path: Path) -> Iterator[bytes]:
+    """Write mutants one after the other; a pickle that runs code and a zip bomb are the last."""
+    sound = form.path.read_bytes()
+    outside = places_outside(form, len(sound))
+    chance = random.Random(f"{name} of full size")
+    for _ in range(FULL_SIZE_MUTANTS - 2):
+        content = mutate(sound, outside, chance)
+        path.write_bytes(content)
+        yield content
+    del sound
+    if name in FLOW_NETWORKS:
+        published = torch.load(form.path, weights_only=True)
+        as_zip = name.endswith("zip")
+        torch.save({**published, "b": Touch(bomb)}, path, _use_new_zipfile_serialization=as_zip)
+    else:
+        path.write_bytes(pickle.dumps({"state_dict": Touch(bomb)}, protocol=2))
+    yield b""
+    inside = "0-convolutional/kernel:0.npy" if name in VOC_FORMS else "a/data.pkl"
+    write_zip_bomb(path, inside, gigabytes=3)
+    yield b""

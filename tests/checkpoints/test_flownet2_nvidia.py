@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.golden import fill_by_rule, frames, golden_file, reference_json
-from tubedet.checkpoints.flownet2_nvidia import read_flownet2, write_flownet2
+from tubedet.checkpoints.flownet2_nvidia import LEGACY_START, read_flownet2, write_flownet2
 from tubedet.checkpoints.foreign_weights import import_weights
 from tubedet.checkpoints.native import load_flow, save_checkpoint
 from tubedet.errors import WeightsError
@@ -172,6 +172,8 @@ def test_other_files_are_told_apart(narrow: FlowNet2SD, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert "another kind" in complaint(tmp_path / "empty", narrow)
     assert "No such file" in complaint(tmp_path / "absent", narrow)
+    (tmp_path / "escape").write_bytes(LEGACY_START + b"S'\\q'\n.")  # of which Python would warn
+    assert "the operation STRING" in complaint(tmp_path / "escape", narrow)
     torch.save([1, 2, 3], tmp_path / "list")
     assert "no state dict" in complaint(tmp_path / "list", narrow)
     torch.save({"state_dict": {"a": "b"}}, tmp_path / "text")

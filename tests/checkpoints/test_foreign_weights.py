@@ -1,5 +1,6 @@
 """Published weights as a start: which parts they fill, and what is done with the result."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,14 @@ def test_two_files_for_a_part_or_a_preset_without_it_are_a_usage_error(
             import_weights(files, preset, width=NARROW)
 
 
+def test_an_archive_with_an_unreadable_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w", "w") as archive:
+        archive.writestr("é.npy", b"")  # flagged as UTF-8
+    (tmp_path / "w").write_bytes((tmp_path / "w").read_bytes().replace("é".encode(), b"\x80\x80"))
+    with pytest.raises(WeightsError, match=r"w: expected published weights, found a damaged arch"):
+        import_weights([tmp_path / "w"], "brox", width=NARROW)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"hello, these are no weights", b"PK\x03\x04"])
 def test_a_file_of_another_kind_is_refused(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
@@ -210,7 +219,7 @@ def test_a_stream_is_exported_as_it_came_but_for_its_head(
 def test_a_backbone_is_exported_as_it_came(tmp_path: Path) -> None:
     source = write_darknet_file(tmp_path / "in", backbone_of(narrow_arrays())).read_bytes()
     imported(tmp_path / "w", tmp_path / "in", preset="brox", allow_random=True)
-    export_stream(tmp_path / "w", "rgb_stream", tmp_path / "out")
+    assert export_stream(tmp_path / "w", "rgb_stream", tmp_path / "out") is None
     assert (tmp_path / "out").read_bytes()[20:] == source[20:]
 
 

@@ -8,31 +8,34 @@ runs OpenCV's own importer on the same Darknet files: an interpreter of an envir
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
-from tests.golden import golden_file, image
+from tests.golden import golden_file, golden_tensor, image
 from tests.voc_files import (
     HEADER_2016,
     HEADER_TODAY,
     Arrays,
+    backbone_of,
     golden_arrays,
     write_darknet_file,
     write_h5_file,
     write_npz_file,
 )
 from tubedet.checkpoints.darknet_weights import read_darknet
-from tubedet.checkpoints.foreign_weights import import_weights
-from tubedet.checkpoints.voc_weights import VocWeights, voc_detector
+from tubedet.checkpoints.native import load_partial
+from tubedet.checkpoints.voc_weights import STREAM_PARTS, VocWeights, voc_detector
 from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
 from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
-from tubedet.models.yolov2.darknet19 import DarknetLayout
-from tubedet.models.yolov2.prediction_head import YOLOv2
+from tubedet.cli.app import app
+from tubedet.models.yolov2.darknet19 import Darknet19Stream, DarknetLayout
+from tubedet.models.yolov2.prediction_head import PredictionHead, YOLOv2
 
 LAYOUTS: list[DarknetLayout] = ["direct", "conv64"]
 CONFIGS = {"direct": "yolo-voc-2016", "conv64": "yolov2-voc"}
@@ -74,6 +77,46 @@ def head_of(detector: YOLOv2) -> Tensor:
     return head
 
 
+def imported_streams(file: Path, *options: str) -> Iterator[Darknet19Stream]:
+    """Both streams of what `tubedet weights import` makes of a file; parts left out are random."""
+    start = file.with_name("start.safetensors")
+    command = ["weights", "import", str(file), "--preset", "brox", "-o", str(start), *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    tensors, header = load_partial(start)
+    start.unlink()
+    for part in STREAM_PARTS:
+        stream = Darknet19Stream(
+            layout=header.config["darknet_layout"], passthrough=header.config["passthrough"]
+        )
+        own = {n.removeprefix(f"{part}."): t for n, t in tensors.items() if n.startswith(part)}
+        stream.load_state_dict(own, strict=not options)
+        yield stream.eval()
+
+
+def with_golden_head(stream: Darknet19Stream) -> YOLOv2:
+    head = PredictionHead(stream.out_channels, num_anchors=5, num_classes=20)
+    shapes = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    arrays = {name: golden_tensor(f"conv5.{name}", shape) for name, shape in shapes.items()}
+    head.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return YOLOv2(stream, head).eval()
+
+
+def activations_of(detector: YOLOv2, parts: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The raw head, and every 16th channel behind parts of the stream."""
+    seen: dict[str, Tensor] = {}
+    for part in parts:
+        detector.stream.get_submodule(part).register_forward_hook(
+            lambda _module, _inputs, output, part=part: seen.update({part: output[:, ::16]})
+        )
+    return head_of(detector), seen
+
+
+def require_golden(activations: Mapping[str, Tensor]) -> None:
+    for part, found in activations.items():
+        assert largest_difference(found, "darknet19_yolo2pytorch", part) < 1e-3, part
+
+
 def largest_difference(found: Tensor, golden: str, key: str) -> float:
     with golden_file(golden) as arrays:
         return (found - torch.from_numpy(arrays[key])).abs().max().item()
@@ -90,6 +133,21 @@ def test_darknets_file_gives_opencvs_head(darknet_file: tuple[DarknetLayout, Pat
     if layout == "direct":
         key = "head_darknet_reorg_torch"
         assert largest_difference(head, "darknet19_yolo2pytorch", key) < 1e-3
+
+    for stream in imported_streams(path):
+        found, activations = activations_of(with_golden_head(stream), ("conv1s", "conv3"))
+        torch.testing.assert_close(found, head, rtol=0, atol=1e-5)
+        require_golden(activations)  # before the folded channels, the layouts are one network
+
+
+def test_the_backbone_alone_gives_its_activations(direct: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "darknet19_448.conv.23"
+    write_darknet_file(path, backbone_of(direct), HEADER_2016)
+    assert path.stat().st_size == 79_327_120  # as published
+    for stream in imported_streams(path, "--allow-random"):
+        with torch.inference_mode():
+            require_golden({"conv1s": stream.conv1s(image())[:, ::16]})
+    path.unlink()
 
 
 @pytest.mark.skipif(not OPENCV_4, reason="OPENCV_4_PYTHON names no interpreter with OpenCV 4")
@@ -119,24 +177,13 @@ def test_yolo2_pytorchs_files_give_its_activations_and_head(
         weights = read_h5(write_h5_file(path, direct))
     else:
         weights = read_npz(write_npz_file(path, direct))
-    detector = voc_detector(weights)
-    seen: dict[str, Tensor] = {}
-    for part in ("conv1s", "conv3", "conv4"):
-        detector.stream.get_submodule(part).register_forward_hook(
-            lambda _module, _inputs, output, part=part: seen.update({part: output[:, ::16]})
-        )
-    head = head_of(detector)
-    assert largest_difference(head, "darknet19_yolo2pytorch", "head") < 1e-3
-    for part, activations in seen.items():
-        assert largest_difference(activations, "darknet19_yolo2pytorch", part) < 1e-3
-    assert len(seen) == 3
-
-    both = import_weights([path], "brox").network
+    parts = ("conv1s", "conv3", "conv4")
+    for detector in (voc_detector(weights), *map(with_golden_head, imported_streams(path))):
+        head, activations = activations_of(detector, parts)
+        assert largest_difference(head, "darknet19_yolo2pytorch", "head") < 1e-3
+        assert tuple(activations) == parts
+        require_golden(activations)
     path.unlink()
-    for stream in (both.rgb_stream, both.motion_stream):
-        with torch.inference_mode():
-            activations = stream.eval()(image())[:, ::16]
-        assert largest_difference(activations, "darknet19_yolo2pytorch", "conv4") < 1e-3
 
 
 def darknet_config(layout: DarknetLayout) -> str:

@@ -1,5 +1,6 @@
 import os
 import signal
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.golden import fill_by_rule, frames, golden_file
+from tests.golden import fill_by_rule, frames, golden_file, reference_json
 from tests.known_flow import KnownFlow
 from tests.lossless_video import write_lossless
 from tests.small_detector import small_config, small_network
@@ -18,7 +19,7 @@ from tests.synthetic_video import write_video
 from tubedet import flow_pipeline
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
 from tubedet.cli.app import app
-from tubedet.models.flownet2.stacks import FlowNet2SD
+from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
 from tubedet.runtime.torch_flow import TorchFlow
 from tubedet.video.reader import VideoReader
 
@@ -98,33 +99,66 @@ def test_the_flow_network_of_any_checkpoint_is_enough(tmp_path: Path, preset: st
     np.testing.assert_allclose(found.transpose(2, 0, 1), expected[0], rtol=1e-4, atol=1e-5)
 
 
-def test_an_imported_file_of_the_golden_rule_gives_the_golden_flow_of_a_lossless_video(
-    tmp_path: Path,
-) -> None:
+def write_published(path: Path, network_class: type[torch.nn.Module], keys: str) -> Path:
+    """NVIDIA's file, by the golden rule, its tensors in the order of the published one."""
     with torch.device("meta"):
-        network = FlowNet2SD()
+        network = network_class()
     network = network.to_empty(device="cpu")
-    fill_by_rule(network)
-    published, weights = tmp_path / "FlowNet2-SD_checkpoint.pth.tar", tmp_path / "sd.safetensors"
-    torch.save({"state_dict": network.state_dict()}, published)
+    # Without it the small-displacement branch would warp by 0.02 px and go untested.
+    scale = {f"flownets_d.predict_flow2.{each}": 100.0 for each in ("weight", "bias")}
+    fill_by_rule(network, scale if network_class is FlowNet2 else {})
+    state = network.state_dict()
+    order = reference_json(f"{keys}_keys.json")["order_in_checkpoint"]
+    assert sorted(order) == sorted(state)
+    content = {
+        "epoch": 0,
+        "state_dict": OrderedDict((n, state[n]) for n in order),
+        "best_EPE": 1e10,
+    }
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+def golden_flow(preset: str) -> torch.Tensor:
+    """(2, 128, 192) px. CSS is the part of FlowNet2 that ends in `flownets_2`, keys included."""
+    with golden_file("flownet2sd" if preset == "flownet2-sd" else "flownet2") as golden:
+        if preset != "flownet2-css":
+            return torch.from_numpy(golden["flow"][0])
+        quarter = torch.from_numpy(golden["act/flownets_2.predict_flow2/0"][0])
+    return 20 * quarter.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+
+
+@pytest.mark.parametrize(
+    ("preset", "network_class", "name"),
+    [
+        ("flownet2-sd", FlowNet2SD, "FlowNet2-SD"),
+        ("flownet2-css", FlowNet2CSS, "FlowNet2-CSS-ft-sd"),
+        ("flownet2", FlowNet2, "FlowNet2"),
+    ],
+)
+def test_an_imported_file_of_the_golden_rule_gives_the_golden_flow_of_a_lossless_video(
+    preset: str, network_class: type[torch.nn.Module], name: str, tmp_path: Path
+) -> None:
+    published = tmp_path / f"{name}_checkpoint.pth.tar"
+    write_published(published, network_class, preset.replace("-", ""))
+    weights = tmp_path / "start.safetensors"
     pictures = frames()[0].permute(1, 2, 3, 0).numpy().astype(np.uint8)  # (2, 128, 192, 3)
     video = write_lossless(tmp_path / "pair.mkv", list(pictures))
     with VideoReader(video) as reader:
         np.testing.assert_array_equal([each.rgb for each in reader.frames()], pictures)
 
     for arguments in (
-        ["weights", "import", published, "-o", weights, "--preset=flownet2-sd", "--allow-random"],
+        ["weights", "import", published, "-o", weights, "--preset", preset, "--allow-random"],
         ["flow", video, "-f", "flo", "-o", tmp_path, "--weights", weights, "--device", "cpu"],
     ):
         result = CliRunner().invoke(app, list(map(str, arguments)))
         assert result.exit_code == 0, result.output
 
-    with golden_file("flownet2sd") as golden:
-        expected = golden["flow"][0].transpose(1, 2, 0)
-    for name in ("000000.flo", "000001.flo"):
-        found = cv2.readOpticalFlow(str(tmp_path / "pair" / name))
+    expected = golden_flow(preset).permute(1, 2, 0).numpy()
+    for file in ("000000.flo", "000001.flo"):
+        found = cv2.readOpticalFlow(str(tmp_path / "pair" / file))
         np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-4)
-    for path in (published, weights):  # 180 MB each, and pytest keeps its last folders
+    for path in (published, weights):  # up to 650 MB each, and pytest keeps its last folders
         path.unlink()
 
 

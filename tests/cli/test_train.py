@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from tests.jhmdb_layout import empty_layout, list_clip, video_path, write_mask
 from tests.synthetic_video import write_video
-from tubedet.checkpoints.native import load_checkpoint
+from tests.voc_files import NARROW, narrow_arrays, write_darknet_file
+from tubedet.checkpoints.foreign_weights import import_weights
+from tubedet.checkpoints.native import load_checkpoint, save_checkpoint
 from tubedet.cli.app import app
 from tubedet.datasets import jhmdb_21
 from tubedet.labels import JHMDB_21
+from tubedet.models.flownet2.stacks import FlowNet2SD
 
 FRAMES, WIDTH, HEIGHT = 4, 64, 48
 TINY = ["input_size=64", "flow_size=64", "batch_size=1", "warmup_steps=1", "cooldown_steps=1"]
@@ -171,3 +175,22 @@ def test_pretrained_flow_goes_on_after_a_stop_and_into_a_detector(
     assert third.exit_code == 0, third.output
     config = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
     assert config["start"]["flow"]["file"] == "last.safetensors"
+
+
+def test_imported_weights_are_trained_for_the_classes_of_the_data(
+    root: Path, tmp_path: Path
+) -> None:
+    published = write_darknet_file(tmp_path / "voc.weights", narrow_arrays())
+    torch.save(FlowNet2SD(width=NARROW).state_dict(), tmp_path / "flow.pth.tar")
+    files = [published, tmp_path / "flow.pth.tar"]
+    imported = import_weights(files, "flownet2-sd", width=NARROW)
+    save_checkpoint(tmp_path / "start.safetensors", imported.network, imported.header)
+    options = ["--data", f"jhmdb-21:{root}", "-o", tmp_path / "run", "--preset", "flownet2-sd"]
+    options += ["--init", tmp_path / "start.safetensors", "--device", "cpu"]
+
+    result = tubedet("train", *options, settings=[*TINY, "steps=1", "evaluate_every=0"])
+
+    assert result.exit_code == 0, result.output
+    network, header = load_checkpoint(tmp_path / "run" / "best.safetensors")
+    assert (header.config["class_names"], header.missing) == (list(JHMDB_21), ())
+    assert network.fusion.state_dict()["conv.weight"].shape[0] == 5 * (5 + len(JHMDB_21))

@@ -21,7 +21,7 @@ def export_flow(checkpoint: Path, output: Path) -> None:
     write_flownet2(output, load_flow(checkpoint)[0])
 
 
-def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder:
+def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder | None:
     """Write one stream, or the backbone if there is no more, in Darknet's layout, without a head.
 
     Args:
@@ -30,7 +30,8 @@ def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder
         output: the `.weights` file.
 
     Returns:
-        The passthrough's order that the stream was trained with. Darknet itself runs "darknet".
+        The passthrough's order that the stream was trained with, None if it ends before it.
+        Darknet itself runs "darknet".
 
     Raises:
         WeightsError: if the checkpoint cannot be read, or has no such stream of Darknet-19.
@@ -41,7 +42,9 @@ def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder
     stream = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     if header.config["preset"] == "light" or not stream:
         raise WeightsError(f"{checkpoint}: expected a {part} of Darknet-19, found none")
-    if any(absent.startswith(prefix) for absent in header.missing):
+    is_backbone = any(absent.startswith(prefix) for absent in header.missing)
+    if is_backbone:
         stream = {n: t for n, t in stream.items() if is_of_parts(n, BACKBONE_PARTS)}
     write_darknet(output, stream, {})
-    return DetectorConfig.from_dict({**header.config, **ANY_HEAD}).passthrough
+    config = DetectorConfig.from_dict({**header.config, **ANY_HEAD})
+    return None if is_backbone else config.passthrough

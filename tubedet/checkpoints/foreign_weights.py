@@ -42,8 +42,11 @@ FLOW_NAMES = {
 }
 IMPORTABLE = (*FLOW_NAMES, "brox")
 VOC_READERS = {"darknet": read_darknet, "h5": read_h5, "npz": read_npz}
-# SHA-256 → name of published files. Empty: no published file has been at hand to be hashed.
-KNOWN_FILES: dict[str, str] = {}
+# SHA-256 → name of published files: those whose hash we could learn without the file.
+# Source: the Git LFS pointer in github.com/ranata/wts, whose size is this layout's to the byte.
+KNOWN_FILES = {
+    "9b8b4d2e15200d7be487c85d70e18c6be6fffbd1401e9b4eb48e8e0f585d1a1a": "darknet19_448.conv.23",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +137,8 @@ def _kind_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))
-        if start.startswith(b"PK"):
-            with opened_zip(path) as archive:
-                names = archive.namelist()
-            return "npz" if names and all(name.endswith(".npy") for name in names) else "flow"
+        if start.startswith(b"PK") and (kind := _kind_of_zip(path)):
+            return kind
     except (OSError, ZipError) as error:
         raise WeightsError(f"{path}: expected published weights, found {error}") from error
     if start == LEGACY_START:
@@ -151,6 +152,13 @@ def _kind_of(path: Path) -> str:
         f"{path}: expected NVIDIA's FlowNet2 .pth.tar, Darknet's .weights, or yolo2-pytorch's .h5 "
         "or .npz, found a file of another kind"
     )
+
+
+def _kind_of_zip(path: Path) -> str | None:
+    with opened_zip(path) as archive:
+        names = archive.namelist()
+    ends = {"npz": ".npy", "flow": "/data.pkl"}
+    return next((k for k, end in ends.items() if any(n.endswith(end) for n in names)), None)
 
 
 def _only(paths: list[Path], which: str) -> Path | None:

@@ -7,6 +7,7 @@ dict is written with; one that needs any other operation or name is refused.
 """
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -65,10 +66,12 @@ def outline_pickle(stream: BytesIO) -> Any:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return machine.stack.pop()
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes, in texts that are refused anyway
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name == "STOP":
+                    return machine.stack.pop()
+                machine.step(opcode.name, argument)
     except PickleError:
         raise
     # Foreign bytes lead the decoder and the stack to any of these; none of them runs anything.

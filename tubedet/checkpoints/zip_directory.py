@@ -4,6 +4,7 @@ A zip says itself how large its directory and its members are. Both are bounded 
 reading one member takes no more memory than the caller allows.
 """
 
+import lzma
 import struct
 import zipfile
 import zlib
@@ -16,6 +17,12 @@ END_BYTES = 22
 LOCATOR_BYTES, END_64_BYTES = 20, 56  # of zip64, before the end record
 LONGEST_COMMENT = 1 << 16
 MAX_DIRECTORY_BYTES = 1 << 18  # three times that of FlowNet2's 220 tensors
+# What Python makes of one: NotImplementedError of a compression or a version that it does not know,
+# UnicodeDecodeError of a name, OverflowError of a place beyond any file.
+DAMAGES = (
+    *(zipfile.BadZipFile, struct.error, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, UnicodeDecodeError, OverflowError),
+)
 
 
 class ZipError(ValueError):
@@ -40,8 +47,7 @@ def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             if any(member.flag_bits & 1 for member in members):
                 raise ZipError("an encrypted archive")
             yield archive
-    # NotImplementedError: a compression or a version that Python does not know.
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, zlib.error, EOFError) as error:
+    except DAMAGES as error:
         raise ZipError(f"a damaged archive ({error})") from error
 
 

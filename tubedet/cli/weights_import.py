@@ -99,7 +99,7 @@ def export(
     path = resolve_weights(weights)
     if part is Part.FLOW:
         export_flow(path, output)
-    elif export_stream(path, f"{part}_stream", output) != "darknet":
+    elif export_stream(path, f"{part}_stream", output) == "space_to_depth":
         complain(f"{output}: trained with space_to_depth, Darknet folds its passthrough otherwise")
     say(str(output))
 
