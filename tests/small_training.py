@@ -56,7 +56,7 @@ def small_trainer(
     arguments: dict[str, Any] = {
         "samples": TrainingSamples(data, ClipFrames(), seed=recipe.seed),
         "run": RunFolder(folder),
-        "publish": lambda network, f_map: None,
+        "publish": lambda path, network, f_map: None,
         "validate": None,
         **parts,
     }
@@ -67,7 +67,13 @@ class OneBatch(TrainingSamples):
     """The same batch of the first samples for ever."""
 
     def batches(
-        self, input_size: int, batch_size: int, *, first_sample: int = 0, threads: int = 2
+        self,
+        input_size: int,
+        batch_size: int,
+        *,
+        first_sample: int = 0,
+        every: int | None = None,
+        threads: int = 2,
     ) -> Iterator[TrainingBatch]:
         """Yield it."""
         batch = next(super().batches(input_size, batch_size))

@@ -172,8 +172,9 @@ class Judge:
         f_map = {"0.2": 1.0, "0.5": self.f_maps.pop(0), "0.75": 0.0}
         yield SimpleNamespace(to_dict=lambda: {"f_map": f_map})
 
-    def publish(self, network: TwoStreamDetector, f_map: dict[str, float]) -> None:
+    def publish(self, path: Path, network: TwoStreamDetector, f_map: dict[str, float]) -> None:
         """Remember it."""
+        assert path.name == "best.safetensors"
         self.published.append((network.fusion.conv.weight.detach().clone(), f_map))
 
 
@@ -191,7 +192,7 @@ def test_the_average_is_validated_and_published_when_it_is_the_best_so_far(
             assert trainer.network.training
             averages.append(trainer.average.tensors["fusion.conv.weight"].clone())
         elif isinstance(event, Validated):
-            found.append((event.step, event.f_map["0.5"], event.is_best))
+            found.append((event.step, event.measures["0.5"], event.is_best))
 
     assert found == [(2, 0.25, True), (4, 0.125, False), (5, 0.5, True)]
     assert [f_map["0.5"] for _, f_map in judge.published] == [0.25, 0.5]

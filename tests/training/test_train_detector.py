@@ -66,7 +66,7 @@ def test_a_run_leaves_a_checkpoint_and_says_what_it_was_trained_on(
     assert len(header.config["anchors_wh"]) == 5
     assert header.recipe == recipe.to_dict()
     assert header.training_data_sha256 == data.sha256
-    assert header.metrics["validation_f_map@0.5"] == validated.f_map["0.5"]
+    assert header.metrics["validation_f_map@0.5"] == validated.measures["0.5"]
     average = trainer.average.tensors["fusion.conv.weight"]
     assert torch.equal(network.fusion.conv.weight, average.half().float())
 

@@ -127,6 +127,6 @@ def _line_of_steps(steps: "list[StepDone]") -> str:
 
 
 def _line_of_validation(event: "Validated") -> str:
-    shares = ", ".join(f"@{iou} {100 * share:.1f} %" for iou, share in event.f_map.items())
+    shares = ", ".join(f"@{at} {100 * share:.1f} %" for at, share in event.measures.items())
     best = ", the best so far" if event.is_best else ""
-    return f"step {event.step}: f-mAP on the validation part {shares}{best}"
+    return f"step {event.step}: {event.figure} on the validation part {shares}{best}"

@@ -103,13 +103,23 @@ class TrainingSamples:
         return view if pair.at == pair.first else replace(view, drift_xyxy=STILL)
 
     def batches(
-        self, input_size: int, batch_size: int, *, first_sample: int = 0, threads: int = 2
+        self,
+        input_size: int,
+        batch_size: int,
+        *,
+        first_sample: int = 0,
+        every: int | None = None,
+        threads: int = 2,
     ) -> Iterator[TrainingBatch]:
-        """Batches of consecutive samples from `first_sample` on, without end, made ahead."""
+        """Batches of consecutive samples from `first_sample` on, without end, made ahead.
+
+        From the first sample of a batch to that of the next one are `every` samples: as many as in
+        a batch, unless other processes take the rest.
+        """
         with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
             ahead: deque[list[Future[TrainingSample]]] = deque()
             try:
-                for start in count(first_sample, batch_size):
+                for start in count(first_sample, every or batch_size):
                     indices = range(start, start + batch_size)
                     ahead.append([pool.submit(self.sample, i, input_size) for i in indices])
                     if len(ahead) > BATCHES_AHEAD:

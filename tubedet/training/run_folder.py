@@ -6,6 +6,7 @@
     log.jsonl           one JSON object an event
     config.json         recipe, network, data set, start weights
     loss.png            curves
+    step-0000500.safetensors    the last few checkpoints, where the recipe keeps some
 
 Every file is replaced whole: a full disk or a kill leaves the previous one.
 """
@@ -26,12 +27,16 @@ from tubedet.errors import OutputError, WeightsError
 class RunFolder:
     """Paths of a run and the writing of them.
 
+    Args:
+        folder: made if absent.
+        writes: whether this process is the one that writes; the others only read.
+
     Raises:
         OutputError: if the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+        self.folder, self.writes = folder, writes
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -46,6 +51,16 @@ class RunFolder:
     def best(self) -> Path:
         """Checkpoint for use."""
         return self.folder / "best.safetensors"
+
+    def kept(self, step: int) -> Path:
+        """Checkpoint of a step, to be kept for a while."""
+        return self.folder / f"step-{step:07}.safetensors"
+
+    def keep_only(self, most: int) -> None:
+        """Remove kept checkpoints but the newest `most`."""
+        if self.writes:
+            for path in sorted(self.folder.glob("step-*.safetensors"))[:-most]:
+                path.unlink()
 
     @property
     def log(self) -> Path:
@@ -87,6 +102,8 @@ class RunFolder:
 
     def append(self, event: dict[str, Any]) -> None:
         """Add a line to the log."""
+        if not self.writes:
+            return
         try:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event) + "\n")
@@ -116,6 +133,8 @@ class RunFolder:
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
         """Let `write` fill a file beside `path`, which then takes its place."""
+        if not self.writes:
+            return
         part = path.with_name(f".{path.name}.part")
         try:
             write(part)

@@ -83,7 +83,7 @@ def prepare_training(
     _require_same_data(stored, described, run)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     validate = partial(_validate, validation, config, device) if validation else None
-    publish = partial(_publish, run.best, described)
+    publish = partial(_publish, described)
     trainer = Trainer(network, config, recipe, samples, run, publish=publish, validate=validate)
     if resume:
         trainer.resume()
@@ -117,7 +117,7 @@ def _validate(
 
 
 def _publish(
-    path: Path, described: dict[str, Any], network: TwoStreamDetector, f_map: dict[str, float]
+    described: dict[str, Any], path: Path, network: TwoStreamDetector, f_map: dict[str, float]
 ) -> None:
     header = CheckpointHeader(
         config=described["detector"],
