@@ -87,7 +87,12 @@ def test_parts_of_a_batch_add_up_to_it(head: Tensor, batch: TrainingBatch) -> No
     parts = [
         yolo2_pytorch_loss(
             head[i : i + 1],
-            TrainingBatch(*(part[i : i + 1] for part in batch)),
+            TrainingBatch(
+                batch.clip[i : i + 1],
+                batch.boxes_xyxy[i : i + 1],
+                batch.class_indices[i : i + 1],
+                batch.ignore_xyxy[i : i + 1],
+            ),
             ANCHORS_WH,
             20,
             num_boxes=3,

@@ -6,11 +6,11 @@ enough to keep the network fed.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,8 +28,14 @@ from tubedet.datasets.augmentation import (
     draw_wider_window,
 )
 from tubedet.datasets.clip_frames import ClipFrames
-from tubedet.datasets.frame_pair_sampling import FramePairChoice, FramePairSampler
+from tubedet.datasets.frame_pair_sampling import (
+    FramePairChoice,
+    FramePairSampler,
+    SequenceSampler,
+)
 from tubedet.datasets.ignore_regions import IgnoreRegions
+
+Sample = TypeVar("Sample")
 
 BATCHES_AHEAD = 3  # enough to hide a clip's first decoding; more only costs memory
 
@@ -73,8 +79,9 @@ class TrainingSamples:
         seed: int,
         recipe: AugmentationRecipe | None = None,
         ignore_regions: IgnoreRegions | None = None,
+        sampler: FramePairSampler | SequenceSampler | None = None,
     ) -> None:
-        self._sampler = FramePairSampler(dataset)
+        self._sampler = sampler or FramePairSampler(dataset)
         self._frames = frames
         self._seed = seed
         self._recipe = recipe or AugmentationRecipe()
@@ -83,7 +90,7 @@ class TrainingSamples:
     def sample(self, index: int, input_size: int) -> TrainingSample:
         """Sample number `index`, augmented and stretched to `input_size` pixels a side."""
         rng = np.random.default_rng([self._seed, index])
-        pair = self._sampler.draw(rng)
+        pair = self._sampler.draw(rng, index)
         view = self._draw_view(rng, pair)
         return make_sample(pair, view, input_size, self._frames, self._ignore_regions)
 
@@ -116,16 +123,34 @@ class TrainingSamples:
         From the first sample of a batch to that of the next one are `every` samples: as many as in
         a batch, unless other processes take the rest.
         """
-        with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
-            ahead: deque[list[Future[TrainingSample]]] = deque()
-            try:
-                for start in count(first_sample, every or batch_size):
-                    indices = range(start, start + batch_size)
-                    ahead.append([pool.submit(self.sample, i, input_size) for i in indices])
-                    if len(ahead) > BATCHES_AHEAD:
-                        yield collate([future.result() for future in ahead.popleft()])
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        for samples in made_ahead(
+            lambda index: self.sample(index, input_size),
+            batch_size,
+            first_sample=first_sample,
+            every=every or batch_size,
+            threads=threads,
+        ):
+            yield collate(samples)
+
+
+def made_ahead(
+    sample: Callable[[int], Sample],
+    batch_size: int,
+    *,
+    first_sample: int,
+    every: int,
+    threads: int,
+) -> Iterator[list[Sample]]:
+    """Samples by number, in lists of a batch, without end, made by threads ahead of their use."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
+        ahead: deque[list[Future[Sample]]] = deque()
+        try:
+            for start in count(first_sample, every):
+                ahead.append([pool.submit(sample, i) for i in range(start, start + batch_size)])
+                if len(ahead) > BATCHES_AHEAD:
+                    yield [future.result() for future in ahead.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def make_sample(

@@ -29,6 +29,7 @@ def match_anchors(
     anchors_wh: Tensor,
     rows: int,
     columns: int,
+    *,
     border_cells: float = 0.0,
 ) -> AnchorMatch:
     """The responsible prediction of every true box.

@@ -61,6 +61,7 @@ def detection_loss(
     anchors_wh: Tensor,
     num_classes: int,
     label_smoothing: float = 0.0,
+    *,
     num_boxes: int | None = None,
 ) -> DetectionLoss:
     """Loss of raw predictions against a batch's boxes.

@@ -29,10 +29,9 @@ class DetectionObjective:
     def split(self, batch: TrainingBatch, parts: int) -> Sequence[TrainingBatch]:
         """Every part has as many samples; boxes differ."""
         size = len(batch.clip) // parts
-        return [
-            TrainingBatch(*(each[start : start + size] for each in batch))
-            for start in range(0, size * parts, size)
-        ]
+        cuts = [slice(start, start + size) for start in range(0, size * parts, size)]
+        clip, boxes, classes, ignore = batch
+        return [TrainingBatch(clip[cut], boxes[cut], classes[cut], ignore[cut]) for cut in cuts]
 
     def count(self, batch: TrainingBatch) -> int:
         """True boxes, as often as they are told."""

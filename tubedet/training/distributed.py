@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 # The others wait that long for the first, which validates.
@@ -86,9 +86,7 @@ def without_exchange(module: nn.Module) -> AbstractContextManager[None]:
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
 
-def share_batch_norm(network: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
-    """The network, on several GPUs with batch norm over the samples of all."""
+def share_batch_norm(network: nn.Module, processes: Processes, device: torch.device) -> None:
+    """Let batch norm inside a network see the samples of all processes, if these have GPUs."""
     if processes.count > 1 and device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        return converted
-    return network
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]

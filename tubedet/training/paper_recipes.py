@@ -1,8 +1,8 @@
-"""The recipes that have names: the eight rows of the paper's Table II, what they start from, `light`.
+"""The recipes that have names: the eight rows of the paper's Table II, their pre-training, `light`.
 
 Behind every number stands its section of El-Nouby and Taylor 2018, or what it is taken from where
-the paper is silent. "Tuned" flow learns at 1e-7, other flow is frozen; `+voc` and `+kinetics` differ
-in what the streams start from.
+the paper is silent. "Tuned" flow learns at 1e-7, other flow is frozen; `+voc` and `+kinetics`
+differ in what the streams start from.
 """
 
 from dataclasses import dataclass

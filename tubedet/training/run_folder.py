@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from tubedet.checkpoints.run_state import read_run_state, write_run_state
 from tubedet.errors import OutputError, WeightsError
+from tubedet.training.tensorboard_log import TensorBoardLog
 
 
 class RunFolder:
@@ -30,13 +31,18 @@ class RunFolder:
     Args:
         folder: made if absent.
         writes: whether this process is the one that writes; the others only read.
+        tensorboard: log to `tensorboard/` in it too.
 
     Raises:
         OutputError: if the folder cannot be made or written.
+        UsageError: if TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+    def __init__(self, folder: Path, *, writes: bool = True, tensorboard: bool = False) -> None:
         self.folder, self.writes = folder, writes
+        self._board = TensorBoardLog(folder / "tensorboard") if tensorboard and writes else None
+        if not writes:
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,6 +115,8 @@ class RunFolder:
                 file.write(json.dumps(event) + "\n")
         except OSError as error:
             raise OutputError(f"{self.log}: cannot be written ({error})") from error
+        if self._board is not None:
+            self._board.add(event)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The log so far; a line cut short by a kill is left out."""
@@ -122,6 +130,8 @@ class RunFolder:
         """Drop what the log says of later steps: they will be taken again."""
         kept = [json.dumps(event) + "\n" for event in self.events() if event["step"] <= step]
         self.replace(self.log, lambda part: part.write_text("".join(kept), encoding="utf-8"))
+        if self._board is not None:
+            self._board.begin_after(step)
 
     def save_state(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Replace last.safetensors."""

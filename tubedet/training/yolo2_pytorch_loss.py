@@ -47,6 +47,7 @@ def yolo2_pytorch_loss(
     batch: TrainingBatch,
     anchors_wh: Tensor,
     num_classes: int,
+    *,
     num_boxes: int | None = None,
 ) -> DetectionLoss:
     """Loss of raw predictions against a batch's boxes.
@@ -88,8 +89,10 @@ def yolo2_targets(
 
     truth, sample = cat(true_px), samples_of(true_px).to(raw.device)
     fractions = truth / input_wh.repeat(2)
-    match = match_anchors(fractions, sample, anchors_wh, rows, columns, BORDER_CELLS)
-    last = {key: row for row, key in enumerate(zip(*(part.tolist() for part in match), strict=True))}
+    match = match_anchors(fractions, sample, anchors_wh, rows, columns, border_cells=BORDER_CELLS)
+    last = {
+        key: row for row, key in enumerate(zip(*(part.tolist() for part in match), strict=True))
+    }
     kept = torch.tensor(list(last.values()), dtype=torch.long, device=raw.device)
     at = (match.sample[kept], match.prediction[kept])
     told.boxes[at] = _box_targets(truth[kept], anchors_wh, match.prediction[kept])
