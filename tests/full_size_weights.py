@@ -1,4 +1,4 @@
-"""Start weights of full size in their published layouts, by the golden rule, imported by the CLI."""
+"""Start weights of full size in their published layouts, made by the golden rule."""
 
 from collections import OrderedDict
 from pathlib import Path

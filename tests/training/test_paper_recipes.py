@@ -1,0 +1,207 @@
+"""The nine recipes of the paper: their numbers, and two steps of each with narrow networks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.kinetics_layout import lay_out_as_kinetics
+from tests.small_training import steps_of
+from tests.synthetic_video import write_video
+from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
+from tubedet.checkpoints.foreign_weights import import_weights
+from tubedet.checkpoints.native import load_checkpoint, load_partial, save_checkpoint
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.kinetics import KineticsDataset, load_kinetics
+from tubedet.errors import UsageError, WeightsError
+from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
+from tubedet.training.detection_training import Trainer
+from tubedet.training.paper_recipes import RECIPES, named_recipe
+from tubedet.training.recipes import Recipe, explain_settings
+from tubedet.training.run_folder import RunFolder
+from tubedet.training.start_network import StartWeights
+from tubedet.training.train_detector import prepare_training
+
+ROWS = [name for name in RECIPES if "+" in name]
+AFTER_KINETICS = [name for name in ROWS if name.endswith("+kinetics")]
+NETWORKS = {"flownet2": FlowNet2, "flownet2-css": FlowNet2CSS, "flownet2-sd": FlowNet2SD}
+
+
+def small(name: str) -> Recipe:
+    """A recipe on inputs of 64 px, two pairs a step in two parts."""
+    return replace(
+        named_recipe(name), input_size=64, batch_size=2, accumulation=2, steps=2, save_every=2
+    )
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By preset a narrow start file of foreign weights, as `tubedet weights import` leaves it."""
+    folder = tmp_path_factory.mktemp("imported")
+    voc = write_darknet_file(folder / "yolo-voc.weights", narrow_arrays(), HEADER_2016)
+    starts = {"brox": [voc]}
+    for preset, network in NETWORKS.items():
+        torch.manual_seed(4)
+        content = {"epoch": 0, "state_dict": network(width=NARROW).state_dict(), "best_EPE": 1e10}
+        path = folder / f"{preset}_checkpoint.pth.tar"
+        torch.save(content, path, _use_new_zipfile_serialization=False)
+        starts[preset] = [voc, path]
+    for preset, files in starts.items():
+        weights = import_weights(files, preset, width=NARROW)
+        save_checkpoint(folder / preset, weights.network, weights.header)
+    return {preset: folder / preset for preset in starts}
+
+
+@pytest.fixture(scope="session")
+def actions(tmp_path_factory: pytest.TempPathFactory) -> KineticsDataset:
+    """Two clips of two actions, laid out as Kinetics."""
+    folder = tmp_path_factory.mktemp("videos")
+    for label in ("juggling", "archery"):
+        (folder / label).mkdir()
+        write_video(folder / label / "v.mp4", frames=5, width=64, height=48)
+    return load_kinetics(lay_out_as_kinetics(folder / "k", folder, "juggling", "archery"))
+
+
+def prepared(
+    name: str, data: AnnotatedDataset | KineticsDataset, folder: Path, *start: Path
+) -> Trainer:
+    weights = StartWeights(checkpoints=start)
+    return prepare_training(small(name), data, None, RunFolder(folder), start=weights, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def kinetics(
+    imported: dict[str, Path], actions: KineticsDataset, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What two steps of kinetics-pretraining leave."""
+    folder = tmp_path_factory.mktemp("kinetics-run")
+    trainer = prepared("kinetics-pretraining", actions, folder, imported["flownet2"])
+    before = state(trainer)
+    steps_of(trainer.train())
+    after = state(trainer)
+    assert torch.equal(
+        after["flow.flownetc.conv1.0.weight"], before["flow.flownetc.conv1.0.weight"]
+    )
+    for stream in ("rgb_stream", "motion_stream"):
+        name = f"{stream}.conv4.0.conv.weight"
+        assert not torch.equal(after[name], before[name])
+    stored, header = load_partial(folder / "best.safetensors")
+    assert header.missing == ("fusion",)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in stored.items())
+    return folder / "best.safetensors"
+
+
+def state(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_numbers_are_those_of_the_paper(name: str) -> None:
+    recipe = named_recipe(name)
+    assert recipe.name == name
+    assert (recipe.optimizer, recipe.batch_size, recipe.input_size) == ("adam", 32, 320)
+    assert {recipe.rgb_rate, recipe.motion_rate, recipe.head_rate} == {5e-5}
+    assert recipe.flow_rate == (1e-7 if name.startswith("tuned") else 0.0)
+    assert recipe.preset == name.partition("+")[0].removeprefix("tuned-")
+    assert recipe.start == name.partition("+")[2]
+    assert (recipe.sampling, recipe.augmentation) == ("sequence", "paper")
+
+
+def test_pretraining_has_the_numbers_of_the_paper() -> None:
+    recipe = named_recipe("kinetics-pretraining")
+    assert (recipe.optimizer, recipe.rgb_rate, recipe.preset) == ("sgd", 8e-4, "flownet2")
+    assert (recipe.flow_rate, recipe.start) == (0.0, "voc")
+
+
+def test_numbers_of_the_paper_are_printed_with_their_section() -> None:
+    meanings = {each.name: each.meaning for each in explain_settings(named_recipe("brox+voc"))}
+    for name in ("batch_size", "rgb_rate", "flow_rate", "input_size", "sampling", "optimizer"):
+        assert "§IV-C" in meanings[name]
+    assert "not stated" in meanings["steps"]
+    assert meanings["seed"] == "of sampling, initialisation and dropout."
+
+
+def test_a_recipe_without_that_name_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"recipe 'brox': expected one of light, brox\+voc, "):
+        named_recipe("brox")
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("brox")])
+def test_two_steps_of_a_row_train_what_it_tunes_and_nothing_else(
+    name: str, data: AnnotatedDataset, imported: dict[str, Path], kinetics: Path, tmp_path: Path
+) -> None:
+    preset = named_recipe(name).preset
+    starts = [kinetics, imported[preset]] if name in AFTER_KINETICS else [imported[preset]]
+    if name in ("flownet2+kinetics", "tuned-flownet2+kinetics"):
+        starts = [kinetics]
+    trainer = prepared(name, data, tmp_path, *starts)
+    before = state(trainer)
+
+    assert len(steps_of(trainer.train())) == 2
+
+    changed = {n for n, value in state(trainer).items() if not torch.equal(value, before[n])}
+    assert any(n.startswith("flow.") for n in changed) == name.startswith("tuned")
+    for part in ("rgb_stream.conv4.0.conv", "motion_stream.conv1s.0.0.conv", "fusion.conv"):
+        assert f"{part}.weight" in changed
+    _, header = load_checkpoint(tmp_path / "best.safetensors")
+    assert header.recipe["name"] == name
+    assert header.config["width"] == NARROW
+
+
+@pytest.mark.parametrize("name", AFTER_KINETICS)
+def test_one_pretrained_checkpoint_starts_every_row_with_equal_streams_and_a_new_head(
+    name: str, data: AnnotatedDataset, imported: dict[str, Path], kinetics: Path, tmp_path: Path
+) -> None:
+    preset = named_recipe(name).preset
+    own_flow = [imported[preset]] if preset in ("flownet2-css", "flownet2-sd") else []
+
+    start = state(prepared(name, data, tmp_path, kinetics, *own_flow))
+
+    pretrained, _ = load_partial(kinetics)
+    flow_source = load_partial(own_flow[0])[0] if own_flow else pretrained
+    for key, value in start.items():
+        if key.startswith(("rgb_stream.", "motion_stream.")):
+            assert torch.equal(value, pretrained[key]), key
+        elif key.startswith("flow."):
+            assert torch.equal(value, flow_source[key]), key
+    assert start["fusion.conv.weight"].shape[0] == 5 * (5 + 2)
+    assert any(key.startswith("flow.") for key in start) == (preset != "brox")
+
+
+@pytest.mark.parametrize(
+    ("name", "which", "complaint"),
+    [
+        ("flownet2+kinetics", ["flownet2"], "expects streams from kinetics, found voc"),
+        ("flownet2+voc", ["kinetics"], "expects streams from voc, found kinetics"),
+        ("tuned-flownet2-sd+kinetics", ["kinetics"], "expected preset flownet2-sd, found flownet2"),
+        ("flownet2+voc", ["flownet2", "brox"], "the files before it have all of its parts"),
+    ],
+)
+def test_weights_of_another_row_are_refused(
+    name: str,
+    which: list[str],
+    complaint: str,
+    data: AnnotatedDataset,
+    imported: dict[str, Path],
+    kinetics: Path,
+    tmp_path: Path,
+) -> None:
+    starts = [kinetics if each == "kinetics" else imported[each] for each in which]
+    with pytest.raises(WeightsError, match=complaint):
+        prepared(name, data, tmp_path, *starts)
+
+
+def test_a_row_without_start_weights_is_refused(data: AnnotatedDataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="starts from voc weights: give them with --init"):
+        prepared("flownet2+voc", data, tmp_path)
+
+
+def test_clips_without_boxes_are_for_recognition_alone(
+    data: AnnotatedDataset, actions: KineticsDataset, imported: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="learns detection, which kinetics is not for"):
+        prepared("flownet2+voc", actions, tmp_path, imported["flownet2"])
+    with pytest.raises(UsageError, match="learns recognition, which d is not for"):
+        prepared("kinetics-pretraining", data, tmp_path, imported["flownet2"])
