@@ -58,10 +58,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def actions(tmp_path_factory: pytest.TempPathFactory) -> KineticsDataset:
     """Two clips of two actions, laid out as Kinetics."""
     folder = tmp_path_factory.mktemp("videos")
-    for label in ("juggling", "archery"):
-        (folder / label).mkdir()
-        write_video(folder / label / "v.mp4", frames=5, width=64, height=48)
-    return load_kinetics(lay_out_as_kinetics(folder / "k", folder, "juggling", "archery"))
+    video = write_video(folder / "v.mp4", frames=5, width=64, height=48)
+    labels = {"juggling": [video], "archery": [video]}
+    return load_kinetics(lay_out_as_kinetics(folder / "kinetics", labels))
 
 
 def prepared(
