@@ -156,8 +156,9 @@ def _from_scratch(
         }
     )
     network = _build(config, recipe)
-    if recipe.task == "detection":
-        # One prediction in hundreds answers for a box: start from that belief.
+    if recipe.task == "detection" and recipe.loss == "giou":
+        # One prediction in hundreds answers for a box: start from that belief. The squares of
+        # yolo2-pytorch would hardly get away from it.
         network.fusion.start_sceptical()
     return config, network
 
