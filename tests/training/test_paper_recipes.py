@@ -180,6 +180,7 @@ def test_one_pretrained_checkpoint_starts_every_row_with_equal_streams_and_a_new
 )
 def test_weights_of_another_row_are_refused(
     name: str,
+    *,
     which: list[str],
     complaint: str,
     data: AnnotatedDataset,

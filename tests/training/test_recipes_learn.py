@@ -1,4 +1,4 @@
-"""Fifty steps of the paper's recipes on one batch, narrow and on small inputs, and the loss falls."""
+"""Fifty steps of the paper's recipes on one batch, narrow and on small inputs: the loss falls."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -37,7 +37,7 @@ def dry_run(trainer: Trainer) -> Iterator[Finding]:
     for step in islice((event for event in trainer.train() if isinstance(event, StepDone)), STEPS):
         losses = ", ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
         seconds = recipe.batch_size / step.samples_per_s
-        yield Finding(f"step {step.step}", f"{losses}; {seconds:.1f} s")
+        yield Finding(f"step {step.step}", f"{seconds:.1f} s; {losses}")
     yield Finding("peak memory", f"{peak_memory(trainer.device) / GIB:.2f} GiB")
 
 
