@@ -1,14 +1,15 @@
 """The nine recipes of the paper: their numbers, and two steps of each with narrow networks."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.kinetics_layout import lay_out_as_kinetics
-from tests.small_training import steps_of
+from tests.small_training import HEIGHT, WIDTH, steps_of
 from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints.foreign_weights import import_weights
@@ -23,6 +24,7 @@ from tubedet.training.recipes import Recipe, explain_settings
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights
 from tubedet.training.train_detector import prepare_training
+from tubedet.video.preprocess import encode_flow_image
 
 ROWS = [name for name in RECIPES if "+" in name]
 AFTER_KINETICS = [name for name in ROWS if name.endswith("+kinetics")]
@@ -63,11 +65,35 @@ def actions(tmp_path_factory: pytest.TempPathFactory) -> KineticsDataset:
     return load_kinetics(lay_out_as_kinetics(folder / "kinetics", labels))
 
 
+@pytest.fixture(scope="session")
+def brox_images(data: AnnotatedDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stored flow of both clips: 2 px a frame to the right, everywhere."""
+    folder = tmp_path_factory.mktemp("brox")
+    image = np.full((HEIGHT, WIDTH, 3), (160, 128, 160), dtype=np.uint8)
+    for clip in data.clips:
+        (folder / clip.path.stem).mkdir()
+        for frame in range(clip.frames):
+            path = folder / clip.path.stem / f"{frame + 1:05d}.jpg"
+            path.write_bytes(encode_flow_image(image))
+    return folder
+
+
 def prepared(
-    name: str, data: AnnotatedDataset | KineticsDataset, folder: Path, *start: Path
+    name: str,
+    data: AnnotatedDataset | KineticsDataset,
+    folder: Path,
+    *start: Path,
+    brox_images: Path | None = None,
 ) -> Trainer:
-    weights = StartWeights(checkpoints=start)
-    return prepare_training(small(name), data, None, RunFolder(folder), start=weights, device="cpu")
+    return prepare_training(
+        small(name),
+        data,
+        None,
+        RunFolder(folder),
+        start=StartWeights(checkpoints=start),
+        flow_images=brox_images if named_recipe(name).preset == "brox" else None,
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -127,15 +153,34 @@ def test_a_recipe_without_that_name_is_refused() -> None:
         named_recipe("brox")
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if not name.startswith("brox")])
+@dataclass(frozen=True)
+class Files:
+    """What a researcher has at hand."""
+
+    imported: dict[str, Path]
+    kinetics: Path
+    brox_images: Path
+
+    def starts_of(self, name: str) -> list[Path]:
+        """As the README gives them to a row."""
+        preset = named_recipe(name).preset
+        if name not in AFTER_KINETICS:
+            return [self.imported[preset]]
+        own_flow = [self.imported[preset]] if preset in ("flownet2-css", "flownet2-sd") else []
+        return [self.kinetics, *own_flow]
+
+
+@pytest.fixture(scope="session")
+def files(imported: dict[str, Path], kinetics: Path, brox_images: Path) -> Files:
+    return Files(imported, kinetics, brox_images)
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_two_steps_of_a_row_train_what_it_tunes_and_nothing_else(
-    name: str, data: AnnotatedDataset, imported: dict[str, Path], kinetics: Path, tmp_path: Path
+    name: str, data: AnnotatedDataset, files: Files, tmp_path: Path
 ) -> None:
-    preset = named_recipe(name).preset
-    starts = [kinetics, imported[preset]] if name in AFTER_KINETICS else [imported[preset]]
-    if name in ("flownet2+kinetics", "tuned-flownet2+kinetics"):
-        starts = [kinetics]
-    trainer = prepared(name, data, tmp_path, *starts)
+    starts = files.starts_of(name)
+    trainer = prepared(name, data, tmp_path, *starts, brox_images=files.brox_images)
     before = state(trainer)
 
     assert len(steps_of(trainer.train())) == 2
@@ -151,22 +196,21 @@ def test_two_steps_of_a_row_train_what_it_tunes_and_nothing_else(
 
 @pytest.mark.parametrize("name", AFTER_KINETICS)
 def test_one_pretrained_checkpoint_starts_every_row_with_equal_streams_and_a_new_head(
-    name: str, data: AnnotatedDataset, imported: dict[str, Path], kinetics: Path, tmp_path: Path
+    name: str, data: AnnotatedDataset, files: Files, tmp_path: Path
 ) -> None:
-    preset = named_recipe(name).preset
-    own_flow = [imported[preset]] if preset in ("flownet2-css", "flownet2-sd") else []
+    starts = files.starts_of(name)
+    assert starts[0] == files.kinetics
 
-    start = state(prepared(name, data, tmp_path, kinetics, *own_flow))
+    start = state(prepared(name, data, tmp_path, *starts, brox_images=files.brox_images))
 
-    pretrained, _ = load_partial(kinetics)
-    flow_source = load_partial(own_flow[0])[0] if own_flow else pretrained
+    pretrained, flow_source = (load_partial(starts[i])[0] for i in (0, -1))
     for key, value in start.items():
         if key.startswith(("rgb_stream.", "motion_stream.")):
             assert torch.equal(value, pretrained[key]), key
         elif key.startswith("flow."):
             assert torch.equal(value, flow_source[key]), key
     assert start["fusion.conv.weight"].shape[0] == 5 * (5 + 2)
-    assert any(key.startswith("flow.") for key in start) == (preset != "brox")
+    assert any(key.startswith("flow.") for key in start) != name.startswith("brox")
 
 
 @pytest.mark.parametrize(
@@ -184,11 +228,10 @@ def test_weights_of_another_row_are_refused(
     which: list[str],
     complaint: str,
     data: AnnotatedDataset,
-    imported: dict[str, Path],
-    kinetics: Path,
+    files: Files,
     tmp_path: Path,
 ) -> None:
-    starts = [kinetics if each == "kinetics" else imported[each] for each in which]
+    starts = [files.kinetics if each == "kinetics" else files.imported[each] for each in which]
     with pytest.raises(WeightsError, match=complaint):
         prepared(name, data, tmp_path, *starts)
 
@@ -196,6 +239,19 @@ def test_weights_of_another_row_are_refused(
 def test_a_row_without_start_weights_is_refused(data: AnnotatedDataset, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="starts from voc weights: give them with --init"):
         prepared("flownet2+voc", data, tmp_path)
+
+
+def test_flow_is_either_read_or_estimated(
+    data: AnnotatedDataset, files: Files, tmp_path: Path
+) -> None:
+    for name, folder, complaint in (
+        ("brox+voc", None, "reads stored flow: give --flow-images FOLDER"),
+        ("flownet2+voc", files.brox_images, "makes its own flow: leave --flow-images out"),
+    ):
+        start = StartWeights(checkpoints=(files.imported[named_recipe(name).preset],))
+        run = RunFolder(tmp_path)
+        with pytest.raises(UsageError, match=complaint):
+            prepare_training(small(name), data, None, run, start=start, flow_images=folder)
 
 
 def test_clips_without_boxes_are_for_recognition_alone(

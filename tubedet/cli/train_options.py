@@ -50,6 +50,15 @@ IgnoreRegions = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+FlowImages = Annotated[
+    Path | None,
+    Option(
+        metavar="FOLDER",
+        help="Stored flow for the brox preset: FOLDER/<video>/<frame>.jpg, as tubedet flow -f brox "
+        "writes it.",
+        rich_help_panel=DATA,
+    ),
+]
 Recipe = Annotated[
     str | None,
     Option(

@@ -28,6 +28,7 @@ from tubedet.datasets.augmentation import (
     draw_wider_window,
 )
 from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.flow_images import FlowImages
 from tubedet.datasets.frame_pair_sampling import (
     FramePairChoice,
     FramePairSampler,
@@ -80,19 +81,27 @@ class TrainingSamples:
         recipe: AugmentationRecipe | None = None,
         ignore_regions: IgnoreRegions | None = None,
         sampler: FramePairSampler | SequenceSampler | None = None,
+        flow_images: FlowImages | None = None,
     ) -> None:
         self._sampler = sampler or FramePairSampler(dataset)
         self._frames = frames
         self._seed = seed
         self._recipe = recipe or AugmentationRecipe()
         self._ignore_regions = ignore_regions or IgnoreRegions({})
+        self._flow_images = flow_images
 
     def sample(self, index: int, input_size: int) -> TrainingSample:
         """Sample number `index`, augmented and stretched to `input_size` pixels a side."""
         rng = np.random.default_rng([self._seed, index])
         pair = self._sampler.draw(rng, index)
         view = self._draw_view(rng, pair)
-        return make_sample(pair, view, input_size, self._frames, self._ignore_regions)
+        sample = make_sample(pair, view, input_size, self._frames, self._ignore_regions)
+        if self._flow_images is not None:
+            flow = self._flow_images.seen(pair.clip, pair.at, view, input_size)
+            # The clip's first place is that of the frame whose boxes these are.
+            sample.clip[:, 0] = sample.clip[:, pair.at - pair.first].clone()
+            sample.clip[:, 1] = torch.from_numpy(flow).permute(2, 0, 1)
+        return sample
 
     def _draw_view(self, rng: np.random.Generator, pair: FramePairChoice) -> View:
         clip, recipe = pair.clip, self._recipe

@@ -14,11 +14,12 @@ from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
 from tubedet.datasets.batching import TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.flow_images import FlowImages
 from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampler
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.datasets.kinetics_samples import KineticsSamples
-from tubedet.errors import UsageError
+from tubedet.errors import DatasetError, UsageError
 from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluate_detector
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
@@ -47,6 +48,7 @@ def prepare_training(
     start: StartWeights | None = None,
     frames_folder: Path | None = None,
     ignore_regions: Path | None = None,
+    flow_images: Path | None = None,
     device: str = "auto",
     resume: bool = False,
     processes: Processes | None = None,
@@ -61,6 +63,7 @@ def prepare_training(
         start: start weights; a resumed run has no use for them.
         frames_folder: where decoded frames are kept between runs; None: in memory.
         ignore_regions: JSON file of regions that show unlabelled bystanders.
+        flow_images: folder of stored flow, for the `brox` preset alone.
         device: see `pick_device`.
         resume: go on from the state in `run`.
         processes: those that train together.
@@ -75,12 +78,13 @@ def prepare_training(
     torch.manual_seed(recipe.seed)
     place, start, processes = pick_device(device), start or StartWeights(), processes or Processes()
     _require_fitting(recipe, training, processes, ignore_regions)
-    samples = _samples(recipe, training, frames_folder, ignore_regions)
     stored = run.read_config() if resume else {}
     if resume:
         config, network = resumed_network(recipe, stored["detector"])
     else:
         config, network = start_network(recipe, training, start)
+    _require_flow(recipe, flow_images)
+    samples = _samples(recipe, training, frames_folder, ignore_regions, flow_images)
     described = {
         **describe_program(),
         "recipe": recipe.to_dict(),
@@ -131,8 +135,22 @@ def _require_fitting(
         raise UsageError(f"loss={recipe.loss} knows no ignore regions: leave {ignore_regions} out")
 
 
+def _require_flow(recipe: Recipe, flow_images: Path | None) -> None:
+    """Flow is either read or estimated."""
+    if recipe.preset == "brox" and flow_images is None:
+        raise UsageError("preset brox reads stored flow: give --flow-images FOLDER")
+    if recipe.preset != "brox" and flow_images is not None:
+        raise UsageError(f"preset {recipe.preset} makes its own flow: leave --flow-images out")
+    if flow_images is not None and not flow_images.is_dir():
+        raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
+
+
 def _samples(
-    recipe: Recipe, training: Data, frames_folder: Path | None, ignore_regions: Path | None
+    recipe: Recipe,
+    training: Data,
+    frames_folder: Path | None,
+    ignore_regions: Path | None,
+    flow_images: Path | None,
 ) -> TrainingSamples | KineticsSamples:
     if isinstance(training, KineticsDataset):
         return KineticsSamples(training, seed=recipe.seed, recipe=augmentation_of(recipe))
@@ -143,6 +161,7 @@ def _samples(
         recipe=augmentation_of(recipe),
         ignore_regions=IgnoreRegions.load(ignore_regions) if ignore_regions else None,
         sampler=_sampler_of(recipe, training),
+        flow_images=FlowImages(flow_images) if flow_images else None,
     )
 
 
