@@ -91,7 +91,8 @@ def test_every_recipe_has_its_command() -> None:
     named = set(re.findall(r"--recipe (\S+)", README)) - {"R"}
     assert named == set(RECIPES) - {"light"}
     lines = [line for line in README.splitlines() if "`--recipe " in line and line.startswith("|")]
-    options = {option.opts[0] for option in typer.main.get_command(app).commands["train"].params}
+    train = vars(typer.main.get_command(app))["commands"]["train"]
+    options = {option.opts[0] for option in train.params}
     for line in lines:
         words = shlex.split(re.findall(r"`(--recipe .*)`", line)[0])
         assert {word for word in words if word.startswith("--")} <= options

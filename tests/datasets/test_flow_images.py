@@ -80,7 +80,7 @@ def test_a_sample_holds_the_frame_of_its_boxes_and_that_frames_flow(
     )
     for index in range(30):
         rng = np.random.default_rng([0, index])
-        at = samples._sampler.draw(rng).at
+        at = samples._sampler.draw(rng, index).at
         with_flow, pair = samples.sample(index, 32), plain.sample(index, 32)
         levels = with_flow.clip[1, 1].int()  # green: no flip changes it
         assert ((levels - 100 - 10 * at).abs() <= 2).all()

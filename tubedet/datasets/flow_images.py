@@ -43,4 +43,5 @@ class FlowImages:
         if view.flip:
             image[..., 0] = (2 * NO_MOTION - image[..., 0].astype(int)).clip(0, 255)
         as_frame = replace(view, colour=None, drift_xyxy=STILL)
-        return as_frame.frames(image[None], size)[0]
+        seen: NDArray[np.uint8] = as_frame.frames(image[None], size)[0]
+        return seen
