@@ -11,7 +11,8 @@ from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.datasets.batching import TrainingBatch, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
-from tubedet.training.detection_training import Event, StepDone, Trainer
+from tubedet.training.detection_training import Trainer
+from tubedet.training.events import Event, StepDone
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
 

@@ -16,12 +16,8 @@ from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.errors import DatasetError, OutputError, WeightsError
 from tubedet.evaluation.evaluate import ClipEvaluated
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.training.detection_training import (
-    NonFiniteLossError,
-    StepDone,
-    Trainer,
-    Validated,
-)
+from tubedet.training.detection_training import NonFiniteLossError, Trainer
+from tubedet.training.events import StepDone, Validated
 
 
 def weights_of(trainer: Trainer) -> dict[str, Tensor]:

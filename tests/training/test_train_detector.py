@@ -17,7 +17,8 @@ from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import DatasetError, UsageError, WeightsError
 from tubedet.models.presets import Streams, build_detector
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.training.detection_training import Trainer, Validated
+from tubedet.training.detection_training import Trainer
+from tubedet.training.events import Validated
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights

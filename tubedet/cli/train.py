@@ -9,7 +9,8 @@ from tubedet.cli.console import TrainingView, report_absent, say, show_table
 from tubedet.cli.train_options import Part
 
 if TYPE_CHECKING:
-    from tubedet.training.detection_training import Event, StepDone, Trainer, Validated
+    from tubedet.training.detection_training import Trainer
+    from tubedet.training.events import Event, StepDone, Validated
     from tubedet.training.recipes import Recipe, Setting
     from tubedet.training.run_folder import RunFolder
     from tubedet.training.train_detector import Data
@@ -142,7 +143,7 @@ def _load(data: str, split: int, part: Part, recipe: "Recipe") -> tuple["Data", 
 def _follow(events: "Iterator[Event]", steps: int, *, quiet: bool) -> None:
     """Show what happens: a line every now and then, and a bar in between."""
     from tubedet.evaluation.evaluate import ClipEvaluated
-    from tubedet.training.detection_training import StepDone, Validated
+    from tubedet.training.events import StepDone, Validated
 
     recent: list[StepDone] = []
     with TrainingView(steps, quiet=quiet) as view:

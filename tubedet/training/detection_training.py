@@ -10,10 +10,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,9 @@ from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import DTYPES
 from tubedet.training.detection_objective import DetectionObjective
 from tubedet.training.distributed import Processes, without_exchange
+from tubedet.training.events import Event, StepDone, Validated
 from tubedet.training.loss_curves import draw_loss_curves
-from tubedet.training.objective import Objective
+from tubedet.training.objective import Objective, Prediction, Samples
 from tubedet.training.parameter_groups import freeze, make_optimizer
 from tubedet.training.recipes import Recipe, rate_factor
 from tubedet.training.run_folder import RunFolder, optimizer_tensors, restore_optimizer
@@ -37,65 +37,8 @@ class NonFiniteLossError(TubedetError):
     """The loss or its gradient became infinite or not a number; exit code 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """One optimiser step.
-
-    Attributes:
-        step: optimiser steps done.
-        losses: by term.
-        gradient_norm: before it was limited.
-        rate: share of the full learning rates.
-        samples_per_s: of this step, waiting for its samples included.
-    """
-
-    step: int
-    losses: dict[str, float]
-    gradient_norm: float
-    rate: float
-    samples_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Validated:
-    """Figures of the averaged weights on the validation part, such as f-mAP by IoU threshold."""
-
-    step: int
-    figure: str
-    measures: dict[str, float]
-    is_best: bool
-
-
-Event = StepDone | ClipEvaluated | Validated
 Validate = Callable[[TwoStreamDetector], Iterator[Any]]
 Publish = Callable[[Path, TwoStreamDetector, dict[str, float]], None]
-
-
-class Samples(Protocol):
-    """Where batches come from; what they are is a matter between it and the objective."""
-
-    def batches(
-        self,
-        input_size: int,
-        batch_size: int,
-        *,
-        first_sample: int = 0,
-        every: int | None = None,
-    ) -> Iterator[Any]:
-        """Batches without end, see `TrainingSamples.batches`."""
-        ...
-
-
-class _Prediction(nn.Module):
-    """The network as the objective asks it, so that `DistributedDataParallel` can wrap it."""
-
-    def __init__(self, network: TwoStreamDetector, objective: Objective[Any]) -> None:
-        super().__init__()
-        self.network, self.objective = network, objective
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """What the loss judges, from a clip (B, 3, 2, S, S)."""
-        return self.objective.predict(self.network, clip)
 
 
 class Trainer:
@@ -140,7 +83,7 @@ class Trainer:
         self.average = WeightAverage(network, recipe.ema_decay)
         self.objective = objective or DetectionObjective(config, recipe)
         self.processes = processes or Processes()
-        self.predict = self.processes.parallel(_Prediction(network, self.objective), self.device)
+        self.predict = self.processes.parallel(Prediction(network, self.objective), self.device)
         self.step = self.validated_step = self.looks_since_best = 0
         self.best = -1.0
 

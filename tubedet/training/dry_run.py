@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from tubedet.training.detection_training import StepDone, Trainer
+from tubedet.training.detection_training import Trainer
+from tubedet.training.events import StepDone
 
 STEPS = 2
 GIB = 2**30

@@ -1,9 +1,9 @@
 """What a network learns and how that is judged: the part of training that depends on the task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tubedet.models.two_stream import TwoStreamDetector
 
@@ -50,3 +50,30 @@ class Objective(Protocol[Batch]):
     def measures(self, result: Any) -> dict[str, float]:
         """The figures of a result of the validation."""
         ...
+
+
+class Samples(Protocol):
+    """Where batches come from; what they are is a matter between it and the objective."""
+
+    def batches(
+        self,
+        input_size: int,
+        batch_size: int,
+        *,
+        first_sample: int = 0,
+        every: int | None = None,
+    ) -> Iterator[Any]:
+        """Batches without end, see `TrainingSamples.batches`."""
+        ...
+
+
+class Prediction(nn.Module):
+    """The network as the objective asks it, so that `DistributedDataParallel` can wrap it."""
+
+    def __init__(self, network: TwoStreamDetector, objective: Objective[Any]) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """What the loss judges, from a clip (B, 3, 2, S, S)."""
+        return self.objective.predict(self.network, clip)

@@ -9,9 +9,7 @@ from torch import Tensor, cat
 from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
 from tubedet.checkpoints.native import (
     FUSED_HEAD,
-    CheckpointHeader,
     load_checkpoint,
-    load_partial,
     read_header,
 )
 from tubedet.checkpoints.run_state import load_flow_network
@@ -26,12 +24,7 @@ from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.anchors import UCF101_24, VOC_2016, AnchorsWH
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 from tubedet.training.recipes import Recipe
-
-NO_ANCHORS: AnchorsWH = ((1.0, 1.0),)  # a configuration needs some; recognition makes no use
-STREAMS = ("rgb_stream", "motion_stream")
-# What the weights of a part were made with, and make sense with.
-SETTINGS_OF_STREAMS = ("width", "darknet_layout", "passthrough")
-SETTINGS_OF_FLOW = ("width", "sd_scale", "align_corners")
+from tubedet.training.start_parts import NO_ANCHORS, join_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,32 +42,6 @@ class StartWeights:
     checkpoints: tuple[Path, ...] = ()
     imagenet: Path | None = None
     flow: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
-    """A file of weights, maybe of some parts only."""
-
-    path: Path
-    tensors: dict[str, Tensor]
-    header: CheckpointHeader
-
-    def of(self, part: str) -> dict[str, Tensor]:
-        """Its tensors of a part."""
-        return {n: tensor for n, tensor in self.tensors.items() if n.startswith(f"{part}.")}
-
-    @property
-    def config(self) -> DetectorConfig:
-        """Of the network that its parts are of; without classes or anchors that mean something."""
-        head = {"class_names": ("action",), "anchors_wh": NO_ANCHORS}
-        return DetectorConfig.from_dict({**self.header.config, **head})
-
-    @property
-    def origin(self) -> str:
-        """As `Recipe.start` calls it."""
-        if self.header.recipe.get("task") == "recognition":
-            return "kinetics"
-        return "a trained detector" if self.header.recipe else "voc"
 
 
 def start_network(
@@ -172,62 +139,12 @@ def _from_parts(
     paths: tuple[Path, ...], recipe: Recipe, training: AnnotatedDataset | KineticsDataset
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
     """Weights of parts, a new head for the classes, what no file has at random."""
-    files = [_Parts(path, *load_partial(path)) for path in paths]
-    sources = _sources(files, recipe)
-    layout: dict[str, Any] = {}
-    tensors: dict[str, Tensor] = {}
-    for part, file in sources.items():
-        for name in SETTINGS_OF_FLOW if part == "flow" else SETTINGS_OF_STREAMS:
-            value = getattr(file.config, name)
-            if layout.setdefault(name, value) != value:
-                raise WeightsError(f"{file.path}: expected {name} {layout[name]}, found {value}")
-        tensors |= file.of(part)
+    layout, tensors = join_parts(paths, recipe)
     config, network = _from_scratch(recipe, training, layout)
     names = network.state_dict()  # a network of one stream has no use for the other's weights
     used = {name: tensor for name, tensor in tensors.items() if name in names}
     network.load_state_dict(used, strict=False)
     return config, network
-
-
-def _sources(files: list[_Parts], recipe: Recipe) -> dict[str, _Parts]:
-    """For every part the first file that has it.
-
-    Streams are the same in all presets of the paper; a flow network is but the preset's own.
-    """
-    own = [file for file in files if file.config.preset == recipe.preset]
-    other = [file for file in files if file not in own]
-    needs_own = recipe.preset != "brox" and recipe.streams != "rgb"
-    of_light = {file.config.preset == "light" for file in files} | {recipe.preset == "light"}
-    if other and (len(of_light) > 1 or (needs_own and not own)):
-        raise WeightsError(
-            f"{other[0].path}: expected preset {recipe.preset}, found {other[0].config.preset}; "
-            "give one of that preset too, as tubedet weights import makes it"
-        )
-    sources: dict[str, _Parts] = {}
-    for part in ("flow", *STREAMS):
-        for file in own if part == "flow" else files:
-            if file.of(part):
-                sources.setdefault(part, file)
-    for file in files:
-        if file not in sources.values():
-            raise WeightsError(
-                f"{file.path}: the files before it have all of its parts; leave it out, or give it "
-                "first"
-            )
-    _require_origin(sources, recipe)
-    return sources
-
-
-def _require_origin(sources: dict[str, _Parts], recipe: Recipe) -> None:
-    """A row of the paper's table is told from its neighbour by what its streams start from."""
-    for part in STREAMS:
-        found = sources[part].origin if part in sources else "no weights"
-        if recipe.start not in ("any", found):
-            where = sources[part].path if part in sources else part
-            raise WeightsError(
-                f"{where}: recipe {recipe.name} expects streams from {recipe.start}, found "
-                f"{found}; give others with --init, or --set start=any"
-            )
 
 
 def _from_checkpoints(
