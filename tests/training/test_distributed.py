@@ -9,7 +9,9 @@ import pytest
 
 from tests.drawn_jhmdb import draw_jhmdb
 from tests.golden import PROJECT_ROOT
+from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_detector import small_config, small_network
+from tests.synthetic_video import write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
 from tubedet.training.distributed import Processes, joined_processes
 
@@ -91,6 +93,30 @@ def test_two_processes_give_the_losses_of_the_whole_batch(
     two = losses(words, tmp_path, launcher=tuple(TORCHRUN))
     assert largest_difference(whole, two) < 1e-5
     assert json.loads((tmp_path / "config.json").read_text())["processes"] == 2
+
+
+def test_all_processes_stop_when_the_first_finds_nothing_better(tmp_path: Path) -> None:
+    config = small_config("flownet2")
+    header = CheckpointHeader(
+        config={**config.to_dict(), "class_names": [], "anchors_wh": []}, missing=("fusion",)
+    )
+    save_checkpoint(tmp_path / "start", small_network(config), header)
+    video = write_video(tmp_path / "v.mp4", frames=5, width=64, height=48)
+    for split in ("train", "validate"):
+        root = lay_out_as_kinetics(tmp_path / "k", {"a": [video], "b": [video]}, split)
+    words = ["--init", str(tmp_path / "start"), "--data", f"kinetics:{root}", "--device", "cpu"]
+    settings = ("input_size=64", "batch_size=2", "steps=4", "evaluate_every=1", "patience=2")
+    pairs = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, *TORCHRUN, "-m", "tubedet", "train"]
+    command += ["--recipe", "kinetics-pretraining", "-o", str(tmp_path / "run"), *words, *pairs]
+
+    subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, check=True)
+
+    events = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    # Two equal videos of different actions: one is right, whatever is learned.
+    assert [event["step"] for event in events if "total" in event] == [1, 2, 3]
+    looks = [(event["step"], event["best"]) for event in events if "best" in event]
+    assert looks == [(1, True), (2, False), (3, False)]
 
 
 def test_batch_norm_that_learns_sees_a_part_alone(words: list[str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ process with the whole batch. Batch norm still sees the share alone on a CPU; on
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Processes:
         """The module, whose gradients are averaged over all processes after every backward."""
         if self.count == 1:
             return module
+        # Depthwise kernels come with the strides of either order; both are right.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         devices = [device] if device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
 
