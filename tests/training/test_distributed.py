@@ -112,7 +112,8 @@ def test_all_processes_stop_when_the_first_finds_nothing_better(tmp_path: Path) 
 
     subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, check=True)
 
-    events = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    events = [json.loads(line) for line in log.splitlines()]
     # Two equal videos of different actions: one is right, whatever is learned.
     assert [event["step"] for event in events if "total" in event] == [1, 2, 3]
     looks = [(event["step"], event["best"]) for event in events if "best" in event]
