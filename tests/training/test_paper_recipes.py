@@ -236,6 +236,15 @@ def test_weights_of_another_row_are_refused(
         prepared(name, data, tmp_path, *starts)
 
 
+def test_a_row_without_its_flow_network_is_refused(data: AnnotatedDataset, tmp_path: Path) -> None:
+    voc = tmp_path / "yolo-voc.weights"
+    write_darknet_file(voc, narrow_arrays(), HEADER_2016)
+    weights = import_weights([voc], "flownet2", width=NARROW, allow_random=True)
+    save_checkpoint(tmp_path / "start", weights.network, weights.header)
+    with pytest.raises(WeightsError, match="expects a published flow network, found no weights"):
+        prepared("flownet2+voc", data, tmp_path / "run", tmp_path / "start")
+
+
 def test_a_row_without_start_weights_is_refused(data: AnnotatedDataset, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="starts from voc weights: give them with --init"):
         prepared("flownet2+voc", data, tmp_path)

@@ -35,9 +35,8 @@ def join_parts(paths: tuple[Path, ...], recipe: Recipe) -> tuple[dict[str, Any],
     """
     layout: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
-    for part, file in _sources(
-        [_Parts(path, *load_partial(path)) for path in paths], recipe
-    ).items():
+    files = [_Parts(path, *load_partial(path)) for path in paths]
+    for part, file in _sources(files, recipe).items():
         for name in SETTINGS_OF_FLOW if part == "flow" else SETTINGS_OF_STREAMS:
             value = getattr(file.config, name)
             if layout.setdefault(name, value) != value:
@@ -76,7 +75,7 @@ def _sources(files: list[_Parts], recipe: Recipe) -> dict[str, _Parts]:
     """For every part the first file that has it."""
     own = [file for file in files if file.config.preset == recipe.preset]
     other = [file for file in files if file not in own]
-    needs_own = recipe.preset != "brox" and recipe.streams != "rgb"
+    needs_own = _estimates_flow(recipe)
     of_light = {file.config.preset == "light" for file in files} | {recipe.preset == "light"}
     if other and (len(of_light) > 1 or (needs_own and not own)):
         raise WeightsError(
@@ -98,8 +97,17 @@ def _sources(files: list[_Parts], recipe: Recipe) -> dict[str, _Parts]:
     return sources
 
 
+def _estimates_flow(recipe: Recipe) -> bool:
+    return recipe.preset != "brox" and recipe.streams != "rgb"
+
+
 def _require_origin(sources: dict[str, _Parts], recipe: Recipe) -> None:
     """A row of the paper's table is told from its neighbour by what its streams start from."""
+    if recipe.start != "any" and _estimates_flow(recipe) and "flow" not in sources:
+        raise WeightsError(
+            f"flow: recipe {recipe.name} expects a published flow network, found no weights; give "
+            "a file that has it with --init, or --set start=any"
+        )
     for part in STREAMS:
         found = sources[part].origin if part in sources else "no weights"
         if recipe.start not in ("any", found):
