@@ -13,7 +13,7 @@ from tests.small_training import HEIGHT, WIDTH, steps_of
 from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints.foreign_weights import import_weights
-from tubedet.checkpoints.native import load_checkpoint, load_partial, save_checkpoint
+from tubedet.checkpoints.native import load_checkpoint, load_partial, read_header, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.kinetics import KineticsDataset, load_kinetics
 from tubedet.errors import UsageError, WeightsError
@@ -192,6 +192,9 @@ def test_two_steps_of_a_row_train_what_it_tunes_and_nothing_else(
     _, header = load_checkpoint(tmp_path / "best.safetensors")
     assert header.recipe["name"] == name
     assert header.config["width"] == NARROW
+    # Whoever gets the result is told under what terms the start weights were published.
+    given = {read_header(path).licence for path in starts}
+    assert header.licence == " AND ".join(sorted(each for each in given if each)) != ""
 
 
 @pytest.mark.parametrize("name", AFTER_KINETICS)

@@ -93,6 +93,7 @@ def publish_start_weights(
         recipe=described["recipe"],
         training_data_sha256=described["data"]["sha256"],
         git_revision=described["git_revision"],
+        licence=described["start"].get("licence"),
         metrics={f"validation_{name}": value for name, value in measures.items()},
         missing=(FUSED_HEAD,),
     )

@@ -110,6 +110,7 @@ class KineticsRecipe(PaperRecipe):
         head_rate: of the fused 1x1 convolution (§IV-C).
         flow_rate: of the flow network (§IV-C does not tune it here); 0 freezes it.
         weight_decay: of weights with more than one dimension (not stated; yolo2-pytorch's).
+        evaluate_every: steps between two looks at the validation clips of the lists; 0: never.
     """
 
     preset: str = "flownet2"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
+from tubedet.checkpoints.native import CheckpointHeader, read_header, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
 from tubedet.datasets.batching import TrainingSamples
@@ -178,7 +178,10 @@ def _sampler_of(recipe: Recipe, training: AnnotatedDataset) -> FramePairSampler 
 
 
 def _describe_start(start: StartWeights) -> dict[str, Any]:
+    headers = [read_header(path) for path in start.checkpoints]
+    licences = sorted({header.licence for header in headers if header.licence})
     return {
+        "licence": " AND ".join(licences) or None,
         "checkpoints": [describe_file(path) for path in start.checkpoints],
         "imagenet": describe_file(start.imagenet),
         "flow": describe_file(start.flow),
@@ -222,6 +225,7 @@ def _publish(
         recipe=described["recipe"],
         training_data_sha256=described["data"]["sha256"],
         git_revision=described["git_revision"],
+        licence=described["start"].get("licence"),
         metrics={f"validation_f_map@{threshold}": value for threshold, value in f_map.items()},
     )
     save_checkpoint(path, network, header, torch.float16)
