@@ -77,8 +77,8 @@ def test_a_run_leaves_a_checkpoint_and_says_what_it_was_trained_on(
     assert config["detector"] == header.config
     assert config["data"]["sha256"] == config["validation"]["sha256"] == data.sha256
     assert (config["data"]["name"], config["data"]["clips"]) == ("d", 2)
-    nothing = {"licence": None, "checkpoints": [], "imagenet": None, "flow": None}
-    assert config["start"] == nothing
+    assert config["start"].pop("licence") is None
+    assert config["start"] == {"checkpoints": [], "imagenet": None, "flow": None}
     assert config["git_revision"] == header.git_revision
 
 

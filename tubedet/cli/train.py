@@ -72,6 +72,9 @@ def train(
         if not resume:
             run.require_unused()
         training, validation = _load(data, split, part, chosen)
+        if processes.is_first:
+            absent = [each.missing_videos for each in (training, validation) if each]
+            report_absent([video for videos in absent for video in videos])
         trainer = prepare_training(
             chosen,
             training,
@@ -136,7 +139,6 @@ def _load(data: str, split: int, part: Part, recipe: "Recipe") -> tuple["Data", 
         else load_named_dataset(data, split, each)
         for each in ([part, "validation"] if validates else [part])
     ]
-    report_absent([video for each in loaded for video in each.missing_videos])
     return loaded[0], loaded[1] if len(loaded) > 1 else None
 
 
