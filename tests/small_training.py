@@ -11,7 +11,8 @@ from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.datasets.batching import TrainingBatch, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
-from tubedet.training.detection_training import Event, StepDone, Trainer
+from tubedet.training.detection_training import Trainer
+from tubedet.training.events import Event, StepDone
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
 
@@ -56,7 +57,7 @@ def small_trainer(
     arguments: dict[str, Any] = {
         "samples": TrainingSamples(data, ClipFrames(), seed=recipe.seed),
         "run": RunFolder(folder),
-        "publish": lambda network, f_map: None,
+        "publish": lambda path, network, f_map: None,
         "validate": None,
         **parts,
     }
@@ -67,7 +68,13 @@ class OneBatch(TrainingSamples):
     """The same batch of the first samples for ever."""
 
     def batches(
-        self, input_size: int, batch_size: int, *, first_sample: int = 0, threads: int = 2
+        self,
+        input_size: int,
+        batch_size: int,
+        *,
+        first_sample: int = 0,
+        every: int | None = None,
+        threads: int = 2,
     ) -> Iterator[TrainingBatch]:
         """Yield it."""
         batch = next(super().batches(input_size, batch_size))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from tubedet.labels import UCF101_24
 from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
 from tubedet.models.yolov2.anchors import VOC_2016
 from tubedet.runtime.torch_flow import TorchFlow
+from tubedet.training.paper_recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -83,6 +85,19 @@ def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 125
+
+
+def test_every_recipe_has_its_command() -> None:
+    named = set(re.findall(r"--recipe (\S+)", README)) - {"R"}
+    assert named == set(RECIPES) - {"light"}
+    lines = [line for line in README.splitlines() if "`--recipe " in line and line.startswith("|")]
+    train = vars(typer.main.get_command(app))["commands"]["train"]
+    options = {option.opts[0] for option in train.params}
+    for line in lines:
+        words = shlex.split(re.findall(r"`(--recipe .*)`", line)[0])
+        assert {word for word in words if word.startswith("--")} <= options
+        preset = RECIPES[words[1]].preset
+        assert ("--flow-images" in words) == (preset == "brox")
 
 
 def test_every_make_target_is_in_the_makefile() -> None:

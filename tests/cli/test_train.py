@@ -10,10 +10,17 @@ import torch
 from typer.testing import CliRunner, Result
 
 from tests.jhmdb_layout import empty_layout, list_clip, video_path, write_mask
+from tests.kinetics_layout import lay_out_as_kinetics
+from tests.small_detector import small_config, small_network
 from tests.synthetic_video import write_video
 from tests.voc_files import NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints.foreign_weights import import_weights
-from tubedet.checkpoints.native import load_checkpoint, save_checkpoint
+from tubedet.checkpoints.native import (
+    CheckpointHeader,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from tubedet.cli.app import app
 from tubedet.datasets import jhmdb_21
 from tubedet.labels import JHMDB_21
@@ -105,6 +112,114 @@ def test_a_loss_that_is_not_finite_ends_with_code_1_and_one_line(
     assert re.match(r"tubedet: the loss of step \d is not finite \(", line)
     assert f"the last good state is {tmp_path / 'last.safetensors'}" in line
     assert (tmp_path / "last.safetensors").read_bytes() == state
+
+
+def test_a_dry_run_takes_two_steps_and_leaves_a_report(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    result = tubedet(
+        "train",
+        "--data",
+        f"jhmdb-21:{root}",
+        "-o",
+        run,
+        "--dry-run",
+        settings=[*TINY, "save_every=1"],
+    )
+
+    assert result.exit_code == 0, result.output
+    for line in (
+        r"dry run +light",
+        r"parameters +9\.\d M",
+        r"trained: head +0\.\d+ M at 0\.0015",
+        r"step 1 +\d+\.\d s; total \d",
+        r"step 2 +\d+\.\d s; total \d",
+        r"peak memory +\d+\.\d\d GiB",
+    ):
+        assert re.search(line, result.stdout), line
+    assert not run.exists()
+
+
+def test_a_row_of_the_paper_is_trained_by_its_name_and_resumed_without_it(
+    root: Path, tmp_path: Path
+) -> None:
+    config = small_config("flownet2-sd")
+    header = CheckpointHeader(
+        config={**config.to_dict(), "class_names": [], "anchors_wh": []}, missing=("fusion",)
+    )
+    save_checkpoint(tmp_path / "start", small_network(config), header)
+    options = ["--data", f"jhmdb-21:{root}", "-o", tmp_path / "run", "--device", "cpu"]
+    row = ["--recipe", "tuned-flownet2-sd+kinetics", "--init", tmp_path / "start"]
+    tiny = ["input_size=64", "batch_size=2", "accumulation=2"]
+
+    refused = tubedet("train", *options, *row, settings=[*tiny, "steps=1"])
+    first = tubedet("train", *options, *row, settings=[*tiny, "steps=1", "start=voc"])
+    second = tubedet("train", *options, "--resume", settings=["steps=2"])
+
+    assert refused.exit_code == 4
+    assert "expects streams from kinetics, found voc" in refused.stderr
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    stored = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert stored["recipe"]["name"] == "tuned-flownet2-sd+kinetics"
+    assert (stored["recipe"]["optimizer"], stored["recipe"]["flow_rate"]) == ("adam", 1e-7)
+    assert stored["recipe"]["max_gradient_norm"] is None
+    assert stored["recipe"]["steps"] == 2
+
+
+def test_clips_without_boxes_pretrain_both_streams(tmp_path: Path) -> None:
+    config = small_config("flownet2")
+    header = CheckpointHeader(
+        config={**config.to_dict(), "class_names": [], "anchors_wh": []}, missing=("fusion",)
+    )
+    save_checkpoint(tmp_path / "start", small_network(config), header)
+    video = write_video(tmp_path / "v.mp4", frames=FRAMES, width=WIDTH, height=HEIGHT)
+    labels = {"juggling": [video], "archery": [video]}
+    lay_out_as_kinetics(tmp_path / "k", labels)
+    data = lay_out_as_kinetics(tmp_path / "k", labels, split="validate")
+    settings = ["input_size=64", "batch_size=2", "steps=2", "evaluate_every=2"]
+
+    result = tubedet(
+        "train",
+        *("--recipe", "kinetics-pretraining", "--init", tmp_path / "start", "--device", "cpu"),
+        *("--data", f"kinetics:{data}", "-o", tmp_path / "run"),
+        settings=settings,
+    )
+
+    assert result.exit_code == 0, result.output
+    # Of two equal videos of different actions one is named right.
+    assert "step 2: accuracy on the validation part @top-1 50.0 %, the best so far" in result.stderr
+    assert (tmp_path / "run" / "loss.png").is_file()
+    header = read_header(tmp_path / "run" / "best.safetensors")
+    assert header.missing == ("fusion",)
+    assert header.metrics == {"validation_top-1": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--recipe", "brox+voc", "--preset", "brox"], "has its network: leave --preset brox out"),
+        (["--recipe", "alexnet"], "recipe 'alexnet': expected one of light, brox+voc, "),
+        (["--set", "accumulation=3"], "accumulation=3: expected a divisor of batch_size=16"),
+        (["--recipe", "kinetics-pretraining"], "expected NAME:PATH with a NAME of kinetics"),
+    ],
+)
+def test_recipes_that_contradict_are_usage_errors(
+    root: Path, tmp_path: Path, options: list[str], complaint: str
+) -> None:
+    result = tubedet("train", "--data", f"jhmdb-21:{root}", "-o", tmp_path / "run", *options)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_the_settings_of_a_named_recipe_are_listed_with_its_sections() -> None:
+    for words in (
+        ["--list-settings", "--recipe", "brox+voc"],
+        ["--recipe", "brox+voc", "--list-settings"],
+    ):
+        result = tubedet("train", *words)
+        assert result.exit_code == 0
+        assert re.search(r"\n +batch_size +32 +pairs a step", result.stdout)
+        assert "(§IV-C)" in result.stdout
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain-flow"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.datasets.frame_pair_sampling import FramePairSampler, pair_at
+from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampler, pair_at
 from tubedet.errors import DatasetError
 
 BOX = LabelledBox(0, (0, 0, 4, 4))
@@ -63,3 +63,23 @@ def test_a_class_without_a_clip_is_refused() -> None:
 def test_a_clip_without_an_annotated_frame_is_refused() -> None:
     with pytest.raises(DatasetError, match="no box in any frame of b"):
         FramePairSampler(data_of(clip_of("a", 0, "x"), clip_of("b", 1, "--")))
+
+
+def test_every_sequence_is_drawn_once_an_epoch_in_changing_order() -> None:
+    data = data_of(*(clip_of(name, 0, "-xx") for name in "abcdefgh"))
+    sampler, rng = SequenceSampler(data, seed=0), np.random.default_rng(0)
+
+    drawn = [sampler.draw(rng, index) for index in range(24)]
+
+    epochs = ["".join(pair.clip.video for pair in drawn[i : i + 8]) for i in (0, 8, 16)]
+    assert all(sorted(epoch) == list("abcdefgh") for epoch in epochs)
+    assert len(set(epochs)) == 3
+    assert {pair.at for pair in drawn} == {1, 2}
+    assert SequenceSampler(data, seed=0).draw(rng, 9).clip == drawn[9].clip
+
+
+def test_sequences_need_no_clip_of_every_class_but_one_box() -> None:
+    sampler = SequenceSampler(data_of(clip_of("a", 0, "x"), clip_of("b", 0, "--")), seed=0)
+    assert sampler.draw(np.random.default_rng(0), 1).clip.video == "a"
+    with pytest.raises(DatasetError, match="no clip has a box"):
+        SequenceSampler(data_of(clip_of("b", 0, "--")), seed=0)

@@ -16,12 +16,8 @@ from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.errors import DatasetError, OutputError, WeightsError
 from tubedet.evaluation.evaluate import ClipEvaluated
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.training.detection_training import (
-    NonFiniteLossError,
-    StepDone,
-    Trainer,
-    Validated,
-)
+from tubedet.training.detection_training import NonFiniteLossError, Trainer
+from tubedet.training.events import StepDone, Validated
 
 
 def weights_of(trainer: Trainer) -> dict[str, Tensor]:
@@ -172,8 +168,9 @@ class Judge:
         f_map = {"0.2": 1.0, "0.5": self.f_maps.pop(0), "0.75": 0.0}
         yield SimpleNamespace(to_dict=lambda: {"f_map": f_map})
 
-    def publish(self, network: TwoStreamDetector, f_map: dict[str, float]) -> None:
+    def publish(self, path: Path, network: TwoStreamDetector, f_map: dict[str, float]) -> None:
         """Remember it."""
+        assert path.name == "best.safetensors"
         self.published.append((network.fusion.conv.weight.detach().clone(), f_map))
 
 
@@ -191,7 +188,7 @@ def test_the_average_is_validated_and_published_when_it_is_the_best_so_far(
             assert trainer.network.training
             averages.append(trainer.average.tensors["fusion.conv.weight"].clone())
         elif isinstance(event, Validated):
-            found.append((event.step, event.f_map["0.5"], event.is_best))
+            found.append((event.step, event.measures["0.5"], event.is_best))
 
     assert found == [(2, 0.25, True), (4, 0.125, False), (5, 0.5, True)]
     assert [f_map["0.5"] for _, f_map in judge.published] == [0.25, 0.5]
@@ -201,6 +198,75 @@ def test_the_average_is_validated_and_published_when_it_is_the_best_so_far(
     assert not torch.equal(judge.seen[2], trainer.network.fusion.conv.weight)
     logged = [e["validation"]["0.5"] for e in trainer.run.events() if "validation" in e]
     assert logged == [0.25, 0.125, 0.5]
+
+
+def test_a_run_without_a_better_look_ends_early_and_stays_ended(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    judge = Judge(0.5, 0.25, 0.25, 0.75)
+    recipe = small_recipe(steps=8, evaluate_every=1, patience=2)
+    stopped = small_trainer(data, tmp_path, recipe, validate=judge.validate)
+
+    assert len(steps_of(stopped.train())) == 3
+
+    resumed = small_trainer(data, tmp_path, recipe, validate=judge.validate)
+    resumed.resume()
+    assert list(resumed.train()) == []
+    patient = small_recipe(steps=4, evaluate_every=1, patience=3)
+    longer = small_trainer(data, tmp_path, patient, validate=judge.validate)
+    longer.resume()
+    assert len(steps_of(longer.train())) == 1
+
+
+def test_the_newest_checkpoints_are_kept_beside_the_best(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    def publish(path: Path, network: TwoStreamDetector, f_map: dict[str, float]) -> None:
+        path.write_text(str(f_map["0.5"]))
+
+    judge = Judge(0.5, 0.25, 0.125)
+    recipe = small_recipe(steps=3, evaluate_every=1, keep=2)
+    parts: dict[str, Any] = {"validate": judge.validate, "publish": publish}
+    steps_of(small_trainer(data, tmp_path, recipe, **parts).train())
+
+    (tmp_path / "last.safetensors").unlink()
+    kept = {path.name: path.read_text() for path in tmp_path.glob("*.safetensors")}
+    assert kept == {
+        "best.safetensors": "0.5",
+        "step-0000002.safetensors": "0.25",
+        "step-0000003.safetensors": "0.125",
+    }
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_other_optimisers_go_on_to_the_same_losses_too(
+    data: AnnotatedDataset, tmp_path: Path, optimizer: str
+) -> None:
+    recipe = small_recipe(
+        optimizer=optimizer, ema_decay=0.0, accumulation=2, precision="fp32", loss="yolo2-pytorch"
+    )
+    unbroken = [s.losses for s in steps_of(small_trainer(data, tmp_path / "1", recipe).train())]
+    steps_of(small_trainer(data, tmp_path / "2", recipe).train(), most=4)  # saved after three
+    resumed = small_trainer(data, tmp_path / "2", recipe)
+    resumed.resume()
+
+    assert [step.losses for step in steps_of(resumed.train())] == unbroken[3:]
+    assert not any(name.startswith("average.") for name in resumed.run.load_state()[0])
+
+
+def test_a_step_of_sgd_is_that_of_its_formula(data: AnnotatedDataset, tmp_path: Path) -> None:
+    recipe = small_recipe(
+        optimizer="sgd", warmup_steps=0, head_rate=0.5, weight_decay=0.0, max_gradient_norm=None
+    )
+    trainer = small_trainer(data, tmp_path, recipe)
+    bias = trainer.network.fusion.conv.bias
+    assert bias is not None
+    before = bias.detach().clone()
+
+    steps_of(trainer.train(), most=1)
+
+    assert bias.grad is not None
+    torch.testing.assert_close(bias.detach(), before - 0.5 * bias.grad)
 
 
 def test_validation_changes_nothing_about_the_training(

@@ -1,10 +1,11 @@
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from tubedet.errors import OutputError, WeightsError
+from tubedet.errors import OutputError, UsageError, WeightsError
 from tubedet.training.run_folder import RunFolder, optimizer_tensors, restore_optimizer
 
 
@@ -112,3 +113,38 @@ def test_a_restored_optimiser_steps_as_the_first_one_would_whatever_the_memory_f
 
     assert set(stored) == {"w.step", "w.exp_avg", "w.exp_avg_sq"}
     assert torch.equal(weights[0], weights[1])
+
+
+def test_a_run_that_does_not_write_leaves_nothing(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run", writes=False)
+
+    run.append({"step": 1})
+    run.forget_after(0)
+    run.write_config({})
+    run.save_state({"w": torch.zeros(1)}, {})
+    run.keep_only(1)
+
+    assert not run.folder.exists()
+
+
+def test_tensorboard_gets_the_numbers_of_the_log(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = RunFolder(tmp_path, tensorboard=True)
+    run.forget_after(0)
+
+    run.append({"step": 1, "total": 2.5})
+    run.append({"step": 1, "validation": {"0.5": 0.25}, "best": True})
+
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert sorted(events.Tags()["scalars"]) == ["total", "validation/0.5"]
+    assert [(e.step, e.value) for e in events.Scalars("total")] == [(1, 2.5)]
+    assert [(e.step, e.value) for e in events.Scalars("validation/0.5")] == [(1, 0.25)]
+    assert [event["step"] for event in run.events()] == [1, 1]
+
+
+def test_a_lack_of_tensorboard_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"not installed: pip install tubedet\[tensorboard\]$"):
+        RunFolder(tmp_path, tensorboard=True)

@@ -17,7 +17,8 @@ from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import DatasetError, UsageError, WeightsError
 from tubedet.models.presets import Streams, build_detector
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.training.detection_training import Trainer, Validated
+from tubedet.training.detection_training import Trainer
+from tubedet.training.events import Validated
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights
@@ -66,7 +67,7 @@ def test_a_run_leaves_a_checkpoint_and_says_what_it_was_trained_on(
     assert len(header.config["anchors_wh"]) == 5
     assert header.recipe == recipe.to_dict()
     assert header.training_data_sha256 == data.sha256
-    assert header.metrics["validation_f_map@0.5"] == validated.f_map["0.5"]
+    assert header.metrics["validation_f_map@0.5"] == validated.measures["0.5"]
     average = trainer.average.tensors["fusion.conv.weight"]
     assert torch.equal(network.fusion.conv.weight, average.half().float())
 
@@ -76,6 +77,7 @@ def test_a_run_leaves_a_checkpoint_and_says_what_it_was_trained_on(
     assert config["detector"] == header.config
     assert config["data"]["sha256"] == config["validation"]["sha256"] == data.sha256
     assert (config["data"]["name"], config["data"]["clips"]) == ("d", 2)
+    assert config["start"].pop("licence") is None
     assert config["start"] == {"checkpoints": [], "imagenet": None, "flow": None}
     assert config["git_revision"] == header.git_revision
 

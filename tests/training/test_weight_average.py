@@ -60,3 +60,13 @@ def test_a_restored_average_goes_on(layer: nn.BatchNorm1d) -> None:
 
     assert average.tensors["weight"].item() == pytest.approx((7 + 1) / 2)
     assert "num_batches_tracked" not in average.tensors
+
+
+def test_without_decay_there_is_no_average(layer: nn.BatchNorm1d) -> None:
+    average = WeightAverage(layer, decay=0.0)
+    set_weight(layer, 3.0)
+    average.update(step=5)
+    with average.swapped_in():
+        assert layer.weight.item() == 3.0
+    average.restore({})
+    assert average.tensors == {}

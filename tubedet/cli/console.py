@@ -182,8 +182,8 @@ class TrainingView(_BarView):
     Where stderr is no terminal the lines are all there is.
     """
 
-    def __init__(self, steps: int) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, steps: int, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._bar = _bar(self._console)
         self._task = self._bar.add_task("", total=steps)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PLACES = ("frame_pairs", "run_folder")  # follow from RUN
 
 
-def _settings() -> "list[Setting]":
+def _settings(_: str | None) -> "list[Setting]":
     from tubedet.training.recipes import explain_settings
 
     settings = explain_settings(_config(Path("RUN")))

@@ -1,26 +1,29 @@
-"""`tubedet train`: a detector learns from annotated clips."""
+"""`tubedet train`: a detector learns from annotated clips, or its streams from whole ones."""
 
 from collections.abc import Iterator
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 from tubedet.cli import train_options as options
-from tubedet.cli.console import TrainingView, report_absent, say
+from tubedet.cli.console import TrainingView, report_absent, say, show_table
 from tubedet.cli.train_options import Part
 
 if TYPE_CHECKING:
-    from tubedet.datasets.annotated_clips import AnnotatedDataset
-    from tubedet.training.detection_training import Event, StepDone, Validated
+    from tubedet.training.detection_training import Trainer
+    from tubedet.training.events import Event, StepDone, Validated
     from tubedet.training.recipes import Recipe, Setting
     from tubedet.training.run_folder import RunFolder
+    from tubedet.training.train_detector import Data
 
 STEPS_A_LINE = 50
+DEFAULT_RECIPE = "light"
 
 
-def _settings() -> "list[Setting]":
-    from tubedet.training.recipes import Recipe, explain_settings
+def _settings(recipe: str | None) -> "list[Setting]":
+    from tubedet.training.paper_recipes import named_recipe
+    from tubedet.training.recipes import explain_settings
 
-    return explain_settings(Recipe())
+    return explain_settings(named_recipe(recipe or DEFAULT_RECIPE))
 
 
 def train(
@@ -33,6 +36,8 @@ def train(
     part: options.LearnFrom = Part.TRAIN,
     frames_folder: options.FramesFolder = None,
     ignore_regions: options.IgnoreRegions = None,
+    flow_images: options.FlowImages = None,
+    recipe: options.Recipe = None,
     preset: options.Preset = None,
     settings: options.Settings = None,
     seed: options.Seed = None,
@@ -40,72 +45,110 @@ def train(
     init: options.Init = None,
     imagenet: options.ImageNet = None,
     flow: options.Flow = None,
+    dry_run: options.DryRun = False,
+    tensorboard: options.TensorBoard = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a detector.
+    """Train a detector, or pre-train its streams on Kinetics.
 
-    RUN holds best.safetensors for detect and evaluate, last.safetensors
-    for --resume, log.jsonl, config.json and loss.png. A killed run goes on
-    with the same command and --resume.
+    RUN holds best.safetensors for detect and evaluate, or for --init,
+    last.safetensors for --resume, log.jsonl, config.json and loss.png. A
+    killed run goes on with the same command and --resume. Several processes
+    train together: torchrun --nproc-per-node N -m tubedet train …
 
     On a CPU under Linux a step takes about half the time if freed memory is
     kept: MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
     MALLOC_TOP_PAD_=268435456 GLIBC_TUNABLES=glibc.malloc.hugetlb=1
     """
+    from tubedet.training.distributed import joined_processes
     from tubedet.training.run_folder import RunFolder
     from tubedet.training.start_network import StartWeights
     from tubedet.training.train_detector import prepare_training
 
-    run = RunFolder(output)
-    recipe = _recipe(run, resume, preset, seed, settings or [])
-    if not resume:
-        run.require_unused()
-    training, validation = _load(data, split, part, validate=recipe.evaluate_every > 0)
-    trainer = prepare_training(
-        recipe,
-        training,
-        validation,
-        run,
-        start=StartWeights(checkpoints=tuple(init or ()), imagenet=imagenet, flow=flow),
-        frames_folder=frames_folder,
-        ignore_regions=ignore_regions,
-        device=device,
-        resume=resume,
-    )
-    _follow(trainer.train(), recipe.steps)
-    say(f"weights: {run.best}")
+    with joined_processes(device) as (processes, own_device):
+        writes = processes.is_first and not dry_run
+        run = RunFolder(output, writes=writes, tensorboard=tensorboard)
+        chosen = _recipe(run if resume else None, recipe, preset, seed, settings or [])
+        if not resume:
+            run.require_unused()
+        training, validation = _load(data, split, part, chosen)
+        if processes.is_first:
+            absent = [each.missing_videos for each in (training, validation) if each]
+            report_absent([video for videos in absent for video in videos])
+        trainer = prepare_training(
+            chosen,
+            training,
+            validation,
+            run,
+            start=StartWeights(checkpoints=tuple(init or ()), imagenet=imagenet, flow=flow),
+            frames_folder=frames_folder,
+            ignore_regions=ignore_regions,
+            flow_images=flow_images,
+            device=own_device,
+            resume=resume,
+            processes=processes,
+        )
+        if dry_run:
+            _report(trainer)
+            return
+        _follow(trainer.train(), chosen.steps, quiet=not processes.is_first)
+        if processes.is_first:
+            say(f"weights: {run.best}")
 
 
 def _recipe(
-    run: "RunFolder", resume: bool, preset: str | None, seed: int | None, settings: list[str]
+    run: "RunFolder | None",
+    name: str | None,
+    preset: str | None,
+    seed: int | None,
+    settings: list[str],
 ) -> "Recipe":
-    """The defaults or the resumed run's recipe, and what the command line says otherwise."""
-    from tubedet.training.recipes import Recipe, apply_settings, stored_settings
+    """A named recipe or that of the run to resume, and what the command line says otherwise."""
+    from tubedet.errors import UsageError
+    from tubedet.training.paper_recipes import named_recipe
+    from tubedet.training.recipes import apply_settings, stored_settings
 
-    changes = stored_settings(run.read_config()["recipe"]) if resume else []
+    if name is not None and preset is not None:
+        raise UsageError(f"--recipe {name} has its network: leave --preset {preset} out")
+    stored = run.read_config()["recipe"] if run else {}
+    found = stored.get("name", DEFAULT_RECIPE)
+    if run and name not in (None, found):
+        raise UsageError(f"--recipe {name}: the run to resume has recipe {found}")
+    changes = stored_settings(stored)
     changes += [f"preset={preset}"] if preset is not None else []
     changes += [f"seed={seed}"] if seed is not None else []
-    return apply_settings(Recipe(), [*changes, *settings])
+    return apply_settings(named_recipe(name or found), [*changes, *settings])
 
 
-def _load(
-    data: str, split: int, part: Part, *, validate: bool
-) -> tuple["AnnotatedDataset", "AnnotatedDataset | None"]:
-    from tubedet.datasets.named_datasets import load_named_dataset
+def _report(trainer: "Trainer") -> None:
+    """Take the steps of a dry run, and show what came of them."""
+    from tubedet.training.dry_run import dry_run
 
-    parts = [part, "validation"] if validate and part is Part.TRAIN else [part]
-    loaded = [load_named_dataset(data, split, each) for each in parts]
-    report_absent([video for each in loaded for video in each.missing_videos])
+    findings = list(dry_run(trainer))
+    if trainer.processes.is_first:
+        show_table(("dry run", trainer.recipe.name), findings)
+
+
+def _load(data: str, split: int, part: Part, recipe: "Recipe") -> tuple["Data", "Data | None"]:
+    from tubedet.datasets.named_datasets import load_named_actions, load_named_dataset
+
+    validates = recipe.evaluate_every > 0 and part is Part.TRAIN
+    loaded: list[Data] = [
+        load_named_actions(data, each)
+        if recipe.task == "recognition"
+        else load_named_dataset(data, split, each)
+        for each in ([part, "validation"] if validates else [part])
+    ]
     return loaded[0], loaded[1] if len(loaded) > 1 else None
 
 
-def _follow(events: "Iterator[Event]", steps: int) -> None:
+def _follow(events: "Iterator[Event]", steps: int, *, quiet: bool) -> None:
     """Show what happens: a line every now and then, and a bar in between."""
     from tubedet.evaluation.evaluate import ClipEvaluated
-    from tubedet.training.detection_training import StepDone, Validated
+    from tubedet.training.events import StepDone, Validated
 
     recent: list[StepDone] = []
-    with TrainingView(steps) as view:
+    with TrainingView(steps, quiet=quiet) as view:
         for event in events:
             match event:
                 case StepDone():
@@ -127,6 +170,6 @@ def _line_of_steps(steps: "list[StepDone]") -> str:
 
 
 def _line_of_validation(event: "Validated") -> str:
-    shares = ", ".join(f"@{iou} {100 * share:.1f} %" for iou, share in event.f_map.items())
+    shares = ", ".join(f"@{at} {100 * share:.1f} %" for at, share in event.measures.items())
     best = ", the best so far" if event.is_best else ""
-    return f"step {event.step}: f-mAP on the validation part {shares}{best}"
+    return f"step {event.step}: {event.figure} on the validation part {shares}{best}"

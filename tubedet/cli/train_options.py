@@ -13,7 +13,7 @@ from tubedet.cli.console import show_table
 if TYPE_CHECKING:
     from tubedet.training.recipes import Setting
 
-RECIPE, START, DATA = "Recipe", "Start weights", "Data"
+RECIPE_PANEL, START, DATA = "Recipe", "Start weights", "Data"
 
 
 class Part(StrEnum):
@@ -50,8 +50,28 @@ IgnoreRegions = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+FlowImages = Annotated[
+    Path | None,
+    Option(
+        metavar="FOLDER",
+        help="Stored flow for the brox preset: FOLDER/<video>/<frame>.jpg, as tubedet flow -f brox "
+        "writes it.",
+        rich_help_panel=DATA,
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    Option(
+        help="Numbers to start from: light, a row of the paper's Table II such as "
+        "tuned-flownet2-sd+kinetics, or kinetics-pretraining.",
+        show_default="light",
+        is_eager=True,
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
 Preset = Annotated[
-    str | None, Option(help="The network.", show_default="light", rich_help_panel=RECIPE)
+    str | None,
+    Option(help="The network.", show_default="that of the recipe", rich_help_panel=RECIPE_PANEL),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -59,17 +79,18 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change a number of the recipe; repeatable.",
-        rich_help_panel=RECIPE,
+        rich_help_panel=RECIPE_PANEL,
     ),
 ]
 Seed = Annotated[
-    int | None, Option(help="Of everything random.", show_default="0", rich_help_panel=RECIPE)
+    int | None, Option(help="Of everything random.", show_default="0", rich_help_panel=RECIPE_PANEL)
 ]
 Init = Annotated[
     list[Path] | None,
     Option(
         metavar="FILE",
-        help="A checkpoint, for everything; or imported weights, for the parts they have; or two "
+        help="A checkpoint, for everything; or weights without a head, imported or of "
+        "kinetics-pretraining, repeatable: each part comes from the first that has it; or two "
         "checkpoints of one stream each, to join.",
         rich_help_panel=START,
     ),
@@ -99,22 +120,32 @@ Resume = Annotated[
         help="Go on from the last saved state of RUN, with its settings; --set changes them.",
     ),
 ]
+DryRun = Annotated[
+    bool,
+    Option(
+        "--dry-run",
+        help="Load everything, take two steps, report memory and time, leave nothing in RUN.",
+    ),
+]
+TensorBoard = Annotated[
+    bool,
+    Option("--tensorboard", help="Log to RUN/tensorboard too; needs the extra 'tensorboard'."),
+]
 Device = Annotated[str, Option(help="auto, cpu, cuda, mps.")]
 Debug = Annotated[bool, Option("--debug", help="Show where an error arose.")]
 
 
-def list_settings(explain: "Callable[[], list[Setting]]") -> object:
-    """The option `--list-settings`: shows what `explain` gives, and nothing else is done."""
+def list_settings(explain: "Callable[[str | None], list[Setting]]") -> object:
+    """The option `--list-settings`: shows what `explain` says of a recipe; nothing else is done."""
 
-    def show(wanted: bool) -> None:
+    def show(context: typer.Context, wanted: bool) -> None:
         if wanted:
-            show_table(("setting", "value", "meaning"), explain())
+            show_table(("setting", "value", "meaning"), explain(context.params.get("recipe")))
             raise typer.Exit
 
     return Option(
         "--list-settings",
-        callback=show,
-        is_eager=True,
+        callback=show,  # after --recipe, which is eager, and before what is required is missed
         help="Show the recipe and leave.",
-        rich_help_panel=RECIPE,
+        rich_help_panel=RECIPE_PANEL,
     )

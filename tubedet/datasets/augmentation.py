@@ -56,6 +56,12 @@ class AugmentationRecipe:
     drift: float = 0.012
 
 
+# Paper §IV-C: "random cropping, HSV distortion, and horizontal flipping", and nothing else.
+PAPER_AUGMENTATION = AugmentationRecipe(
+    grey_chance=0.0, background_chance=0.0, widen_chance=0.0, blank_chance=0.0, drift_chance=0.0
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ColourChange:
     """A shift of the hue in turns, factors for saturation and value, or all colour taken away."""

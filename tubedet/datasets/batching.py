@@ -6,11 +6,11 @@ enough to keep the network fed.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,8 +28,15 @@ from tubedet.datasets.augmentation import (
     draw_wider_window,
 )
 from tubedet.datasets.clip_frames import ClipFrames
-from tubedet.datasets.frame_pair_sampling import FramePairChoice, FramePairSampler
+from tubedet.datasets.flow_images import FlowImages
+from tubedet.datasets.frame_pair_sampling import (
+    FramePairChoice,
+    FramePairSampler,
+    SequenceSampler,
+)
 from tubedet.datasets.ignore_regions import IgnoreRegions
+
+Sample = TypeVar("Sample")
 
 BATCHES_AHEAD = 3  # enough to hide a clip's first decoding; more only costs memory
 
@@ -73,19 +80,28 @@ class TrainingSamples:
         seed: int,
         recipe: AugmentationRecipe | None = None,
         ignore_regions: IgnoreRegions | None = None,
+        sampler: FramePairSampler | SequenceSampler | None = None,
+        flow_images: FlowImages | None = None,
     ) -> None:
-        self._sampler = FramePairSampler(dataset)
+        self._sampler = sampler or FramePairSampler(dataset)
         self._frames = frames
         self._seed = seed
         self._recipe = recipe or AugmentationRecipe()
         self._ignore_regions = ignore_regions or IgnoreRegions({})
+        self._flow_images = flow_images
 
     def sample(self, index: int, input_size: int) -> TrainingSample:
         """Sample number `index`, augmented and stretched to `input_size` pixels a side."""
         rng = np.random.default_rng([self._seed, index])
-        pair = self._sampler.draw(rng)
+        pair = self._sampler.draw(rng, index)
         view = self._draw_view(rng, pair)
-        return make_sample(pair, view, input_size, self._frames, self._ignore_regions)
+        sample = make_sample(pair, view, input_size, self._frames, self._ignore_regions)
+        if self._flow_images is not None:
+            flow = self._flow_images.seen(pair.clip, pair.at, view, input_size)
+            # The clip's first place is that of the frame whose boxes these are.
+            sample.clip[:, 0] = sample.clip[:, pair.at - pair.first].clone()
+            sample.clip[:, 1] = torch.from_numpy(flow).permute(2, 0, 1)
+        return sample
 
     def _draw_view(self, rng: np.random.Generator, pair: FramePairChoice) -> View:
         clip, recipe = pair.clip, self._recipe
@@ -103,19 +119,47 @@ class TrainingSamples:
         return view if pair.at == pair.first else replace(view, drift_xyxy=STILL)
 
     def batches(
-        self, input_size: int, batch_size: int, *, first_sample: int = 0, threads: int = 2
+        self,
+        input_size: int,
+        batch_size: int,
+        *,
+        first_sample: int = 0,
+        every: int | None = None,
+        threads: int = 2,
     ) -> Iterator[TrainingBatch]:
-        """Batches of consecutive samples from `first_sample` on, without end, made ahead."""
-        with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
-            ahead: deque[list[Future[TrainingSample]]] = deque()
-            try:
-                for start in count(first_sample, batch_size):
-                    indices = range(start, start + batch_size)
-                    ahead.append([pool.submit(self.sample, i, input_size) for i in indices])
-                    if len(ahead) > BATCHES_AHEAD:
-                        yield collate([future.result() for future in ahead.popleft()])
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        """Batches of consecutive samples from `first_sample` on, without end, made ahead.
+
+        From the first sample of a batch to that of the next one are `every` samples: as many as in
+        a batch, unless other processes take the rest.
+        """
+        for samples in made_ahead(
+            lambda index: self.sample(index, input_size),
+            batch_size,
+            first_sample=first_sample,
+            every=every or batch_size,
+            threads=threads,
+        ):
+            yield collate(samples)
+
+
+def made_ahead(
+    sample: Callable[[int], Sample],
+    batch_size: int,
+    *,
+    first_sample: int,
+    every: int,
+    threads: int,
+) -> Iterator[list[Sample]]:
+    """Samples by number, in lists of a batch, without end, made by threads ahead of their use."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
+        ahead: deque[list[Future[Sample]]] = deque()
+        try:
+            for start in count(first_sample, every):
+                ahead.append([pool.submit(sample, i) for i in range(start, start + batch_size)])
+                if len(ahead) > BATCHES_AHEAD:
+                    yield [future.result() for future in ahead.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def make_sample(

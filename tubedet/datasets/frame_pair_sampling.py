@@ -1,12 +1,15 @@
-"""Which two frames of which clip make a training sample: class first, then clip, then frame.
+"""Which two frames of which clip make a training sample.
 
-Drawing the class first balances the classes; drawing the clip before the frame keeps long clips
-from outweighing short ones.
+Class first, then clip, then frame: drawing the class first balances the classes; drawing the clip
+before the frame keeps long clips from outweighing short ones. Or, as the paper has it, a random
+pair of every clip ("sequence") in turn.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.errors import DatasetError
@@ -51,9 +54,44 @@ class FramePairSampler:
         if bare:
             raise DatasetError(f"{dataset.name}: no box in any frame of {', '.join(bare)}")
 
-    def draw(self, rng: np.random.Generator) -> FramePairChoice:
-        """One pair; the same state of `rng` gives the same pair."""
+    def draw(self, rng: np.random.Generator, index: int = 0) -> FramePairChoice:
+        """One pair; the same state of `rng` gives the same pair, whatever the sample's `index`."""
         clips = self._clips_of[rng.integers(len(self._clips_of))]
         clip = clips[rng.integers(len(clips))]
         frames = self._annotated[clip.video]
         return pair_at(clip, frames[rng.integers(len(frames))])
+
+
+class SequenceSampler:
+    """Draws a random annotated frame of every clip, once an epoch, in an order of its own.
+
+    A class may have no clip here: whoever holds a part of a data set can still run the recipe.
+
+    Raises:
+        DatasetError: if no clip has an annotated frame; one without any is left out.
+    """
+
+    def __init__(self, dataset: AnnotatedDataset, *, seed: int) -> None:
+        self._seed = seed
+        self._clips: list[tuple[AnnotatedClip, list[int]]] = []
+        for clip in dataset.clips:
+            if frames := [frame for frame, boxes in enumerate(clip.boxes_by_frame) if boxes]:
+                self._clips.append((clip, frames))
+        if not self._clips:
+            raise DatasetError(f"{dataset.name}, part {dataset.part}: no clip has a box")
+
+    def draw(self, rng: np.random.Generator, index: int) -> FramePairChoice:
+        """The pair of sample number `index`; its frame is drawn from `rng`."""
+        clip, frames = self._clips[place_in_epoch(index, len(self._clips), self._seed)]
+        return pair_at(clip, frames[rng.integers(len(frames))])
+
+
+def place_in_epoch(index: int, length: int, seed: int) -> int:
+    """Which of `length` things sample number `index` is of, if every epoch shows each once."""
+    epoch, place = divmod(index, length)
+    return int(_order(epoch, length, seed)[place])
+
+
+@lru_cache(maxsize=2)  # a batch may span two epochs
+def _order(epoch: int, length: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch, length]).permutation(length)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
+from tubedet.datasets.kinetics import KineticsDataset, load_kinetics
 from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.errors import DatasetError, UsageError
 
@@ -21,11 +22,22 @@ def load_named_dataset(name_and_path: str, split: int, part: str) -> AnnotatedDa
         UsageError: if the text has no such shape or the name is unknown.
         DatasetError: as the loader of that name; also if PATH is no folder.
     """
+    name, root = _parsed(name_and_path, tuple(LOADERS))
+    return LOADERS[name](root, split, part)
+
+
+def load_named_actions(name_and_path: str, part: str) -> KineticsDataset:
+    """The same for clips without boxes: "kinetics:PATH"."""
+    _, root = _parsed(name_and_path, ("kinetics",))
+    return load_kinetics(root, part)
+
+
+def _parsed(name_and_path: str, names: tuple[str, ...]) -> tuple[str, Path]:
     name, colon, path = name_and_path.partition(":")
-    if not colon or not path or name not in LOADERS:
+    if not colon or not path or name not in names:
         raise UsageError(
-            f"data {name_and_path!r}: expected NAME:PATH with a NAME of {', '.join(LOADERS)}"
+            f"data {name_and_path!r}: expected NAME:PATH with a NAME of {', '.join(names)}"
         )
     if not Path(path).is_dir():
         raise DatasetError(f"{path}: expected the folder of {name}, found none")
-    return LOADERS[name](Path(path), split, part)
+    return name, Path(path)

@@ -24,7 +24,13 @@ class AnchorMatch(NamedTuple):
 
 
 def match_anchors(
-    boxes_xyxy: Tensor, sample: Tensor, anchors_wh: Tensor, rows: int, columns: int
+    boxes_xyxy: Tensor,
+    sample: Tensor,
+    anchors_wh: Tensor,
+    rows: int,
+    columns: int,
+    *,
+    border_cells: float = 0.0,
 ) -> AnchorMatch:
     """The responsible prediction of every true box.
 
@@ -34,12 +40,13 @@ def match_anchors(
         anchors_wh: (A, 2) in grid cells.
         rows: of the prediction map.
         columns: of the prediction map.
+        border_cells: added to both sides of a box before it is compared with the anchors.
     """
     center = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     column = (center[:, 0] * columns).long().clamp(0, columns - 1)
     row = (center[:, 1] * rows).long().clamp(0, rows - 1)
     size = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * boxes_xyxy.new_tensor([columns, rows])
-    anchor = shape_iou(size, anchors_wh).argmax(dim=1)
+    anchor = shape_iou(size + border_cells, anchors_wh).argmax(dim=1)
     return AnchorMatch(sample, (row * columns + column) * len(anchors_wh) + anchor)
 
 

@@ -61,6 +61,8 @@ def detection_loss(
     anchors_wh: Tensor,
     num_classes: int,
     label_smoothing: float = 0.0,
+    *,
+    num_boxes: int | None = None,
 ) -> DetectionLoss:
     """Loss of raw predictions against a batch's boxes.
 
@@ -70,21 +72,23 @@ def detection_loss(
         anchors_wh: (A, 2) in grid cells.
         num_classes: C.
         label_smoothing: share of the class target spread over all classes.
+        num_boxes: boxes of the whole batch that this one is a part of; None: of this one.
 
     Returns:
         Box and overlap terms are sums over the batch divided by its number of boxes, as in
-        yolo2-pytorch; the class term is a mean. A batch without boxes still trains the overlap.
+        yolo2-pytorch; the class term is a mean, and of a part of a batch its share by boxes. A
+        batch without boxes still trains the overlap.
     """
     decoded = decode_boxes(raw, anchors_wh, num_classes).boxes_xyxy
     true_boxes = [boxes.to(raw) for boxes in batch.boxes_xyxy]
-    truth, sample = torch.cat(true_boxes), _samples_of(true_boxes).to(raw.device)
+    truth, sample = torch.cat(true_boxes), samples_of(true_boxes).to(raw.device)
     match = match_anchors(truth, sample, anchors_wh.to(raw), *raw.shape[-2:])
     giou, iou = generalised_iou(decoded[match.sample, match.prediction], truth)
     ignored = [regions.to(raw) for regions in batch.ignore_xyxy]
     targets = _targets(decoded.detach(), true_boxes, ignored, match, iou.detach())
 
     overlap_logit, class_logits = _logits(raw, len(anchors_wh))
-    num_boxes = max(1, len(truth))
+    num_boxes = max(1, num_boxes or len(truth))
     box = (1 - giou).sum() * BOX_WEIGHT / num_boxes
     overlap = F.binary_cross_entropy_with_logits(
         overlap_logit, targets.overlap, targets.overlap_weight, reduction="sum"
@@ -92,10 +96,11 @@ def detection_loss(
     overlap = overlap / num_boxes
     classes = torch.cat(batch.class_indices).to(raw.device)
     label = _label_loss(class_logits, classes, targets.owner, label_smoothing)
+    label = label * (len(truth) / num_boxes)
     return DetectionLoss(box + overlap + label, box, overlap, label)
 
 
-def _samples_of(boxes: Sequence[Tensor]) -> Tensor:
+def samples_of(boxes: Sequence[Tensor]) -> Tensor:
     """For every row of the boxes' concatenation the number of its sample."""
     return torch.repeat_interleave(torch.tensor([len(each) for each in boxes]))
 

@@ -7,7 +7,7 @@ import numpy as np
 from tubedet.evaluation.plots import Points, plot_over_steps
 from tubedet.training.run_folder import RunFolder
 
-TERMS = ("total", "box", "overlap", "label")
+TERMS = ("total", "box", "overlap", "label")  # of recognition the total alone
 MOST_POINTS = 400  # of a line; every point is the mean of a stretch of steps
 
 
@@ -17,12 +17,16 @@ def draw_loss_curves(run: RunFolder) -> None:
     steps = [event for event in events if "total" in event]
     if not steps:
         return
-    panels = {"training loss": {term: _means(steps, term) for term in TERMS}}
+    panels = {"training loss": {t: _means(steps, t) for t in TERMS if t in steps[0]}}
     validations = [event for event in events if "validation" in event]
     if validations:
-        panels["f-mAP on the validation part"] = {
-            f"IoU {threshold}": [(e["step"], e["validation"][threshold]) for e in validations]
-            for threshold in validations[0]["validation"]
+        names = list(validations[0]["validation"])
+        has_boxes = all(name.startswith("0.") for name in names)  # IoU thresholds
+        panels[f"{'f-mAP' if has_boxes else 'accuracy'} on the validation part"] = {
+            f"IoU {name}" if has_boxes else name: [
+                (event["step"], event["validation"][name]) for event in validations
+            ]
+            for name in names
         }
     run.replace(run.curves, lambda part: plot_over_steps(panels, part))
 

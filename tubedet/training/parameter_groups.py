@@ -8,7 +8,9 @@ the motion stream, whose input looks like no photograph, it let whole channels d
 
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
@@ -32,9 +34,12 @@ def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
             kept += [stream.backbone.stem, *stream.backbone.blocks[:blocks]]
     for module in kept:
         module.requires_grad_(False).eval()
+    fixed: list[nn.Module] = [network] if recipe.frozen_batch_norm else []
     if isinstance(network.rgb_stream, EfficientNetLiteStream):
-        for module in network.rgb_stream.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
+        fixed.append(network.rgb_stream.backbone)
+    for part in fixed:
+        for module in part.modules():
+            if isinstance(module, _BatchNorm):
                 module.eval()
 
 
@@ -61,6 +66,15 @@ def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[st
             suffix = "" if parameter.ndim > 1 else ".vectors"
             groups[_part_of(name) + suffix]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]
+
+
+def make_optimizer(network: TwoStreamDetector, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over `parameter_groups`."""
+    groups = parameter_groups(network, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, fused=True)
 
 
 def _part_of(name: str) -> str:

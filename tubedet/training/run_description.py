@@ -9,6 +9,7 @@ import torch
 from tubedet import __version__
 from tubedet.checkpoints.catalog import sha256_of
 from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.kinetics import KineticsDataset
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +23,7 @@ def describe_program() -> dict[str, Any]:
     }
 
 
-def describe_data(data: AnnotatedDataset) -> dict[str, Any]:
+def describe_data(data: AnnotatedDataset | KineticsDataset) -> dict[str, Any]:
     """Which clips; `sha256` also covers their labels and boxes."""
     return {
         "name": data.name,

@@ -6,6 +6,7 @@
     log.jsonl           one JSON object an event
     config.json         recipe, network, data set, start weights
     loss.png            curves
+    step-0000500.safetensors    the last few checkpoints, where the recipe keeps some
 
 Every file is replaced whole: a full disk or a kill leaves the previous one.
 """
@@ -21,17 +22,27 @@ from torch import Tensor, nn
 
 from tubedet.checkpoints.run_state import read_run_state, write_run_state
 from tubedet.errors import OutputError, WeightsError
+from tubedet.training.tensorboard_log import TensorBoardLog
 
 
 class RunFolder:
     """Paths of a run and the writing of them.
 
+    Args:
+        folder: made if absent.
+        writes: whether this process is the one that writes; the others only read.
+        tensorboard: log to `tensorboard/` in it too.
+
     Raises:
         OutputError: if the folder cannot be made or written.
+        UsageError: if TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, writes: bool = True, tensorboard: bool = False) -> None:
+        self.folder, self.writes = folder, writes
+        self._board = TensorBoardLog(folder / "tensorboard") if tensorboard and writes else None
+        if not writes:
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -46,6 +57,16 @@ class RunFolder:
     def best(self) -> Path:
         """Checkpoint for use."""
         return self.folder / "best.safetensors"
+
+    def kept(self, step: int) -> Path:
+        """Checkpoint of a step, to be kept for a while."""
+        return self.folder / f"step-{step:07}.safetensors"
+
+    def keep_only(self, most: int) -> None:
+        """Remove kept checkpoints but the newest `most`."""
+        if self.writes:
+            for path in sorted(self.folder.glob("step-*.safetensors"))[:-most]:
+                path.unlink()
 
     @property
     def log(self) -> Path:
@@ -87,11 +108,15 @@ class RunFolder:
 
     def append(self, event: dict[str, Any]) -> None:
         """Add a line to the log."""
+        if not self.writes:
+            return
         try:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event) + "\n")
         except OSError as error:
             raise OutputError(f"{self.log}: cannot be written ({error})") from error
+        if self._board is not None:
+            self._board.add(event)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The log so far; a line cut short by a kill is left out."""
@@ -105,6 +130,8 @@ class RunFolder:
         """Drop what the log says of later steps: they will be taken again."""
         kept = [json.dumps(event) + "\n" for event in self.events() if event["step"] <= step]
         self.replace(self.log, lambda part: part.write_text("".join(kept), encoding="utf-8"))
+        if self._board is not None:
+            self._board.begin_after(step)
 
     def save_state(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Replace last.safetensors."""
@@ -116,6 +143,8 @@ class RunFolder:
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
         """Let `write` fill a file beside `path`, which then takes its place."""
+        if not self.writes:
+            return
         part = path.with_name(f".{path.name}.part")
         try:
             write(part)

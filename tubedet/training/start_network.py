@@ -7,16 +7,24 @@ from typing import Any
 from torch import Tensor, cat
 
 from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
-from tubedet.checkpoints.native import FUSED_HEAD, load_checkpoint, load_partial, read_header
+from tubedet.checkpoints.native import (
+    FUSED_HEAD,
+    load_checkpoint,
+    read_header,
+)
 from tubedet.checkpoints.run_state import load_flow_network
 from tubedet.datasets.anchor_clusters import box_sizes, cluster_anchors
 from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.errors import UsageError, WeightsError
+from tubedet.models.action_recognition import build_recognizer
 from tubedet.models.motion_input import ResizedFlow
 from tubedet.models.presets import OUTPUT_STRIDE, DetectorConfig, Streams, build_detector
 from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.models.yolov2.anchors import UCF101_24, VOC_2016, AnchorsWH
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 from tubedet.training.recipes import Recipe
+from tubedet.training.start_parts import NO_ANCHORS, join_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +33,8 @@ class StartWeights:
 
     Attributes:
         checkpoints: a tubedet checkpoint, for everything, anchors included; or two of one stream
-            each, which are joined; or imported weights without a head, for the parts they have.
+            each, which are joined; or weights without a head, imported or of kinetics-pretraining:
+            each part comes from the first file that has it.
         imagenet: published EfficientNet-Lite0 file, for both streams' backbones.
         flow: what a flow pre-training run left, for the flow network.
     """
@@ -36,7 +45,7 @@ class StartWeights:
 
 
 def start_network(
-    recipe: Recipe, training: AnnotatedDataset, start: StartWeights
+    recipe: Recipe, training: AnnotatedDataset | KineticsDataset, start: StartWeights
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
     """Build the recipe's network for the classes of a data set and fill it with start weights.
 
@@ -51,8 +60,13 @@ def start_network(
         raise UsageError(
             f"preset {recipe.preset}, streams {recipe.streams}: no flow network for {start.flow}"
         )
-    if _is_partial(start.checkpoints):
-        config, network = _from_imported(start.checkpoints[0], recipe, training)
+    if recipe.start != "any" and not start.checkpoints:
+        raise UsageError(
+            f"recipe {recipe.name} starts from {recipe.start} weights: give them with --init"
+        )
+    partial = recipe.task == "recognition" or any(map(_is_partial, start.checkpoints))
+    if start.checkpoints and (recipe.start != "any" or partial):
+        config, network = _from_parts(start.checkpoints, recipe, training)
     elif start.checkpoints:
         config, network = _from_checkpoints(start.checkpoints, recipe, training.class_names)
     else:
@@ -77,44 +91,56 @@ def resumed_network(
     if stored["preset"] != recipe.preset:
         raise UsageError(f"preset={recipe.preset}: the run to resume trains {stored['preset']}")
     config = _config({**stored, **_network_settings(recipe)})
-    return config, build_detector(config)
+    return config, _build(config, recipe)
+
+
+def _build(config: DetectorConfig, recipe: Recipe) -> TwoStreamDetector:
+    return build_detector(config) if recipe.task == "detection" else build_recognizer(config)
+
+
+def _anchors(recipe: Recipe, training: AnnotatedDataset | KineticsDataset) -> AnchorsWH:
+    if isinstance(training, KineticsDataset):
+        return NO_ANCHORS
+    if recipe.anchors == "clusters":
+        sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
+        return tuple((w, h) for w, h in cluster_anchors(sizes).tolist())
+    return VOC_2016 if recipe.anchors == "voc-2016" else UCF101_24
 
 
 def _from_scratch(
-    recipe: Recipe, training: AnnotatedDataset, layout: dict[str, Any] | None = None
+    recipe: Recipe,
+    training: AnnotatedDataset | KineticsDataset,
+    layout: dict[str, Any] | None = None,
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    """A network of random values, its anchors those of the data; `layout` are further settings."""
-    sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
+    """A network of random values; `layout` are further settings."""
     config = _config(
         {
             **(layout or {}),
             "preset": recipe.preset,
             "class_names": training.class_names,
-            "anchors_wh": cluster_anchors(sizes).tolist(),
+            "anchors_wh": _anchors(recipe, training),
             **_network_settings(recipe),
         }
     )
-    network = build_detector(config)
-    # One prediction in hundreds answers for a box: start from that belief.
-    network.fusion.start_sceptical()
+    network = _build(config, recipe)
+    if recipe.task == "detection" and recipe.loss == "giou":
+        # One prediction in hundreds answers for a box: start from that belief. The squares of
+        # yolo2-pytorch would hardly get away from it.
+        network.fusion.start_sceptical()
     return config, network
 
 
-def _is_partial(paths: tuple[Path, ...]) -> bool:
-    """Whether there is but one start checkpoint, and it has no fused head."""
-    return len(paths) == 1 and FUSED_HEAD in read_header(paths[0]).missing
+def _is_partial(path: Path) -> bool:
+    """Whether a checkpoint has no fused head."""
+    return FUSED_HEAD in read_header(path).missing
 
 
-def _from_imported(
-    path: Path, recipe: Recipe, training: AnnotatedDataset
+def _from_parts(
+    paths: tuple[Path, ...], recipe: Recipe, training: AnnotatedDataset | KineticsDataset
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    """Imported weights in their parts, a new head for the classes, what they lack at random."""
-    tensors, header = load_partial(path)
-    if header.config["preset"] != recipe.preset:
-        raise WeightsError(
-            f"{path}: expected preset {recipe.preset}, found {header.config['preset']}"
-        )
-    config, network = _from_scratch(recipe, training, header.config)
+    """Weights of parts, a new head for the classes, what no file has at random."""
+    layout, tensors = join_parts(paths, recipe)
+    config, network = _from_scratch(recipe, training, layout)
     names = network.state_dict()  # a network of one stream has no use for the other's weights
     used = {name: tensor for name, tensor in tensors.items() if name in names}
     network.load_state_dict(used, strict=False)

@@ -16,32 +16,41 @@ class WeightAverage:
 
     Args:
         network: on its device; its tensors are changed in place from now on, never replaced.
-        decay: share of the average that stays at each update.
+        decay: share of the average that stays at each update; 0: there is no average, and no
+            memory is spent on one.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._decay = decay
-        self._current = {n: v for n, v in network.state_dict().items() if v.is_floating_point()}
+        averaged = network.state_dict() if decay else {}
+        self._current = {n: v for n, v in averaged.items() if v.is_floating_point()}
         self.tensors = {name: value.clone() for name, value in self._current.items()}
 
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`, counted from 0."""
+        if not self.tensors:
+            return
         decay = min(self._decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(_values(self.tensors), _values(self._current), 1 - decay)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from a stored average."""
-        torch._foreach_copy_(_values(self.tensors), [tensors[name] for name in self.tensors])
+        _copy(self.tensors, [tensors[name] for name in self.tensors])
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """The network has its average inside the block, its own weights after it."""
         own = [value.clone() for value in self._current.values()]
-        torch._foreach_copy_(_values(self._current), _values(self.tensors))
+        _copy(self._current, _values(self.tensors))
         try:
             yield
         finally:
-            torch._foreach_copy_(_values(self._current), own)
+            _copy(self._current, own)
+
+
+def _copy(to: Mapping[str, Tensor], values: list[Tensor]) -> None:
+    if to:
+        torch._foreach_copy_(_values(to), values)
 
 
 def _values(tensors: Mapping[str, Tensor]) -> list[Tensor]:

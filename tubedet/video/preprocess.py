@@ -72,7 +72,7 @@ def stack_with_flow_images(pairs: Sequence[FramePair], input_size: int, folder: 
         [
             (
                 _resize(pair.at.rgb, input_size),
-                _resize(_read_image(folder / f"{pair.at.frame + 1:05d}.jpg"), input_size),
+                _resize(read_flow_image(folder / f"{pair.at.frame + 1:05d}.jpg"), input_size),
             )
             for pair in pairs
         ]
@@ -90,8 +90,8 @@ def encode_flow_image(image_rgb: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".jpg", bgr, JPEG_OPTIONS)[1].tobytes()
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as (H, W, 3) RGB."""
+def read_flow_image(path: Path) -> NDArray[np.uint8]:
+    """A flow image as (H, W, 3) RGB; DatasetError if it is missing or can't be read."""
     # imread would print about a missing file, and can't open every name on Windows.
     encoded = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.empty(0, np.uint8)
     bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None

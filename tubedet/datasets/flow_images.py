@@ -1,0 +1,47 @@
+"""Stored flow images of annotated clips, seen as the clip's frames are: for the `brox` preset.
+
+They are what `tubedet detect --flow-images` reads: `<video>/<frame:05d>.jpg`, counted from 1.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tubedet.datasets.annotated_clips import AnnotatedClip
+from tubedet.datasets.augmentation import STILL, View
+from tubedet.video.preprocess import read_flow_image
+
+NO_MOTION = 128  # level of the horizontal component where nothing moves
+
+
+class FlowImages:
+    """The flow images in a folder.
+
+    Args:
+        folder: one folder for each video, named like its file without suffix.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def seen(self, clip: AnnotatedClip, frame: int, view: View, size: int) -> NDArray[np.uint8]:
+        """The flow image (size, size, 3) of a frame under the view of that frame.
+
+        Window and flip are the frame's, colours stay. As in the paper's baseline flow is stretched
+        and its values are kept; mirrored, its horizontal component changes its sign.
+
+        Raises:
+            DatasetError: if the image is absent or damaged.
+        """
+        image = read_flow_image(self._folder / clip.path.stem / f"{frame + 1:05d}.jpg")
+        if image.shape[:2] != (clip.height, clip.width):  # published ones are 320x240 for all
+            resized = cv2.resize(image, (clip.width, clip.height), interpolation=cv2.INTER_LINEAR)
+            image = np.asarray(resized, dtype=np.uint8)
+        if view.flip:
+            image[..., 0] = (2 * NO_MOTION - image[..., 0].astype(int)).clip(0, 255)
+        as_frame = replace(view, colour=None, drift_xyxy=STILL)
+        seen: NDArray[np.uint8] = as_frame.frames(image[None], size)[0]
+        return seen
