@@ -12,9 +12,10 @@ from tests.scripted_detector import ScriptedBox, ScriptedDetector
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.errors import DatasetError, OutputError
-from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluate_detector
+from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
 from tubedet.evaluation.plots import plot_precision_recall
 from tubedet.evaluation.results_table import write_per_class_csv, write_result_json
+from tubedet.evaluation.scoring import EvaluationResult
 
 FRAMES, WIDTH, HEIGHT = 4, 64, 48
 WALK, RUN = 0, 1
@@ -70,7 +71,9 @@ def test_the_result_says_what_was_measured_and_how(data: AnnotatedDataset) -> No
     assert (result["videos"], result["frames"]) == (2, 8)
     assert result["missing_videos"] == ["run/absent"]
     assert (result["data"], result["split"], result["part"]) == ("d", 1, "test")
-    assert "annotated frames, one box a frame; VOC all-points area" in result["protocol"]
+    assert (
+        "annotated frames, one box a frame; rule tubedet: VOC all-points area" in result["protocol"]
+    )
     assert result["detector"] == "scripted, no network"
 
 
@@ -101,7 +104,7 @@ def test_classes_meet_by_name_whatever_their_order(data: AnnotatedDataset) -> No
 def test_classes_that_the_detector_does_not_know_are_named(data: AnnotatedDataset) -> None:
     result = result_of(data, right_script(0) + right_script(0), class_names=("walk", "swim"))
 
-    assert result.unnameable == ("run",)
+    assert result.source.unnameable == ("run",)
 
 
 def test_alarms_in_frames_without_annotation_count_in_one_protocol_only(

@@ -1,21 +1,35 @@
 """The data sets that commands know by name, as in `--data jhmdb-21:PATH`."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
 from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.errors import DatasetError, UsageError
 
-LOADERS: dict[str, Callable[[Path, int, str], AnnotatedDataset]] = {
+
+class Loader(Protocol):
+    """Reads one part of one split of the data set in a folder."""
+
+    def __call__(
+        self, root: Path, split: int, part: str, *, require_videos: bool = True
+    ) -> AnnotatedDataset:
+        """DatasetError for what is absent or malformed."""
+
+
+LOADERS: dict[str, Loader] = {
     "jhmdb-21": load_jhmdb_21,
     "ucf101-24": load_ucf101_24,
 }
 
 
-def load_named_dataset(name_and_path: str, split: int, part: str) -> AnnotatedDataset:
+def load_named_dataset(
+    name_and_path: str, split: int, part: str, *, require_videos: bool = True
+) -> AnnotatedDataset:
     """Read one part of one split of the data set at "NAME:PATH".
+
+    Without `require_videos` annotations alone are enough.
 
     Raises:
         UsageError: if the text has no such shape or the name is unknown.
@@ -28,4 +42,4 @@ def load_named_dataset(name_and_path: str, split: int, part: str) -> AnnotatedDa
         )
     if not Path(path).is_dir():
         raise DatasetError(f"{path}: expected the folder of {name}, found none")
-    return LOADERS[name](Path(path), split, part)
+    return LOADERS[name](Path(path), split, part, require_videos=require_videos)

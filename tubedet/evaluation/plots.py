@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tubedet.errors import OutputError
-from tubedet.evaluation.evaluate import EvaluationResult
+from tubedet.evaluation.scoring import EvaluationResult
 
 COLUMNS = 5
 Points = Sequence[tuple[float, float]]  # x, y
@@ -40,6 +40,24 @@ def plot_precision_recall(result: EvaluationResult, path: Path) -> None:
         panel.legend(fontsize=7)
     figure.supxlabel("recall")
     figure.supylabel("precision")
+    _write(figure, path)
+
+
+def plot_iou_curves(curves: Mapping[str, Points], path: Path) -> None:
+    """Draw f-mAP in percent against the IoU threshold to a PNG (Figure 2): {run: points}.
+
+    Raises:
+        OutputError: if it can't be written.
+    """
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    for run, points in curves.items():
+        thresholds, values = zip(*points, strict=True)
+        panel.plot(thresholds, [100 * value for value in values], label=run, marker=".")
+    panel.set(xlim=(0, 1), ylim=(0, 100), xlabel="IoU threshold α", ylabel="f-mAP, %")
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
     _write(figure, path)
 
 

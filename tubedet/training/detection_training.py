@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from tubedet.datasets.batching import TrainingBatch, TrainingSamples
 from tubedet.errors import TubedetError, WeightsError
-from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult
+from tubedet.evaluation.evaluate import ClipEvaluated
+from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.detection_loss import detection_loss

@@ -15,7 +15,8 @@ from tubedet.datasets.batching import TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.errors import UsageError
-from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluate_detector
+from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
+from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import TorchDetector, pick_device
