@@ -8,7 +8,7 @@ the other takes the best free box of its class in its frame, by `iou_xyxy`.
 """
 
 import argparse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -39,20 +39,19 @@ def plain_loop(detections: pd.DataFrame, truth: pd.DataFrame, iou_threshold: flo
     free: dict[object, list[tuple[float, ...]]] = defaultdict(list)
     for *key, x1, y1, x2, y2 in truth[TRUTH_COLUMNS].itertuples(index=False):
         free[tuple(key)].append((x1, y1, x2, y2))
-    judged: dict[int, list[tuple[float, bool]]] = {k: [] for k in truth["class_index"].unique()}
+    judged: dict[int, list[bool]] = defaultdict(list)
     ranked = detections.sort_values("score", ascending=False)[DETECTION_COLUMNS]
-    for video, frame, index, score, *box in ranked.itertuples(index=False):
+    for video, frame, index, _, *box in ranked.itertuples(index=False):
         rivals = free[video, frame, index]
         overlaps = iou_xyxy(np.array(box), np.array(rivals).reshape(-1, 4))[0]
         hit = bool(rivals) and overlaps.max() >= iou_threshold
         if hit:
             rivals.pop(int(overlaps.argmax()))
-        judged[index].append((score, hit))
+        judged[index].append(hit)
     areas = []
-    for index, outcomes in judged.items():
-        hits = np.cumsum([hit for _, hit in sorted(outcomes, reverse=True)], dtype=np.float64)
-        recall = hits / (truth["class_index"] == index).sum()
-        areas.append(all_points(recall, hits / np.arange(1, len(hits) + 1)))
+    for index, total in Counter(truth["class_index"]).items():
+        hits = np.cumsum(judged[index], dtype=np.float64)
+        areas.append(all_points(hits / total, hits / np.arange(1, len(hits) + 1)))
     return float(np.mean(areas))
 
 

@@ -165,8 +165,11 @@ def plain_video_precision(
         both = max(wide, 0) * max(high, 0)
         return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
-    free, outcome = tubes(true), {}
-    scores = found.groupby(["video", "class_index", "tube"])["score"].mean()
+    free = tubes(true)
+    outcome: dict[int, list[bool]] = {}
+    scores: dict[object, float] = (
+        found.groupby(["video", "class_index", "tube"])["score"].mean().to_dict()
+    )
     of_found = tubes(found)
     for key in sorted(of_found, key=lambda k: -scores[k]):
         best, taken = 0.0, None

@@ -105,7 +105,7 @@ def as_latex(table: ComparisonTable) -> str:
     columns = f"l{'r' * (len(names) - 2)}l"
     tabular = [rf"\begin{{tabular}}{{{columns}}}", head, *lines, r"\end{tabular}"]
     notes = [rf"\\ {_escaped(note)}" for note in table.notes]
-    return "\n".join([rf"% {table.title}", *tabular, *notes]) + "\n"
+    return "\n".join([rf"{_escaped(table.title)} \\", *tabular, *notes]) + "\n"
 
 
 def _escaped(text: str) -> str:

@@ -108,14 +108,9 @@ def truth_table(data: AnnotatedDataset) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    # A label or a video may be called "nan", and a number is parsed to its last bit.
-    return pd.read_csv(
-        path,
-        dtype={"video": "str", "label": "str"},
-        keep_default_na=False,
-        na_values={"tube": [""], "pts": [""], "time_s": [""]},
-        float_precision="round_trip",
-    )
+    # As text, since a label or a video may be called "nan".
+    table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    return table.assign(tube=table["tube"].replace("", "nan")) if "tube" in table else table
 
 
 def _read_json(path: Path) -> pd.DataFrame:
