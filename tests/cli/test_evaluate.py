@@ -167,6 +167,17 @@ def test_mistakes_are_named_in_one_line(
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_file_without_rows_scores_nothing(root: Path, tmp_path: Path) -> None:
+    written = tmp_path / "r.json"
+
+    result = evaluate_rows(write_rows(tmp_path / "r.csv", []), root, "--json", str(written))
+
+    assert result.exit_code == 0, result.output
+    figures = json.loads(written.read_text("utf-8"))
+    assert set(figures["f_map"].values()) == {0.0}
+    assert figures["errors"]["counts"]["missed"] == FRAMES
+
+
 def test_a_frame_out_of_range_is_refused(root: Path, tmp_path: Path) -> None:
     file = write_rows(tmp_path / "r.csv", [f"golf/{CLIP},3,,golf,0.9,0,0,1,1"])
 

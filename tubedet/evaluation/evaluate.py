@@ -1,7 +1,7 @@
 """Run a detector over a part of a data set and measure its boxes against the annotation.
 
-Frames take the same way as in `tubedet detect`: decoded, paired, stretched; one box a frame, or all
-that suppression leaves, whatever their score. Nothing is linked or smoothed over time.
+Frames take the same way as in `tubedet detect`: decoded, paired, stretched; one box a frame, of
+whatever score, or all that suppression leaves. Nothing is linked or smoothed over time.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,9 @@ from tubedet.video.reader import VideoReader
 BEST_BOX = SelectionRule(min_score=0.0, max_boxes=1)
 # A box below this is no use at any threshold, and a hundred such a frame would fill the memory.
 ALL_BOXES = SelectionRule(min_score=0.005, max_boxes=None)
+_ALL_BOXES_NOTE = (
+    f"; boxes of a score of {ALL_BOXES.min_score} or more, suppressed at IoU {ALL_BOXES.nms_iou}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def evaluate_detector(
         seconds += perf_counter() - began
         yield ClipEvaluated(clip.video, done, len(data.clips))
     source = Source(
-        description=detector.description,
+        description=detector.description + (_ALL_BOXES_NOTE if protocol.all_boxes else ""),
         weights_sha256=detector.weights_sha256,
         unnameable=tuple(name for name in data.class_names if name not in detector.class_names),
         batch_size=batch_size,

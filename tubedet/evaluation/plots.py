@@ -1,6 +1,7 @@
 """Curves as pictures: precision against recall of an evaluation, losses of a training run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from math import ceil
 from pathlib import Path
@@ -82,7 +83,11 @@ def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> N
 
 
 def _write(figure: Figure, path: Path) -> None:
+    pending = path.with_name(f".{path.name}.part")
     try:
-        figure.savefig(path, dpi=100, format="png")
+        figure.savefig(pending, dpi=100, format="png")
+        pending.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            pending.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot write the picture: {error}") from error

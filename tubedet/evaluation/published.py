@@ -10,7 +10,10 @@ from typing import NamedTuple
 PAPER = "El-Nouby and Taylor (2018)"
 OWN_PAPER = "the method's paper"
 OWN_REPOSITORY = "the method's repository"
-MARKS = "† untrimmed videos (all frames), ⋆ trimmed ones (annotated frames), ψ real time"
+MARKS = (
+    "† untrimmed videos (all frames), ⋆ trimmed ones (annotated frames), ψ real time; "
+    "of later work only † and ⋆, where its code says so"
+)
 
 
 class AblationRow(NamedTuple):
@@ -77,7 +80,7 @@ TABLE_3 = (
     # Later work. MOC scores every frame, YOWO and YOWOv2 those with ground truth; the others' code
     # was not read, so their rows bear no mark.
     PerformerRow("MOC RGB + flow, COCO", "†", 78.01, OWN_REPOSITORY),
-    PerformerRow("YOWO", "⋆", 80.4, OWN_REPOSITORY),
+    PerformerRow("YOWO", "⋆", 80.4, OWN_PAPER),
     PerformerRow("YOWO-Plus", "", 84.9, OWN_PAPER),
     PerformerRow("YOWO-Nano", "", 81.0, OWN_PAPER),
     PerformerRow("YOWOF-R18", "", 83.3, OWN_REPOSITORY),
