@@ -58,20 +58,23 @@ def test_the_table_has_the_papers_rows_dis_and_every_network(
     monkeypatch.setattr(flow_pipeline, "load_flow_estimator", load)
     words = ["evaluate-flow", "--data", f"sintel:{root}", "--frames", "clean"]
 
+    words += ["-o", str(root / "table.md")]
+
     result = CliRunner().invoke(app, [*words, "--weights", "a.st", "--weights", "b.st"])
 
     assert result.exit_code == 0, result.output
     assert asked == ["a.st", "b.st"]
     assert "MPI-Sintel, training, clean: 4 pairs" in result.stdout
-    lines = {
-        line.split("  ")[1].strip(): line.split()
-        for line in result.stdout.splitlines()
-        if "  " in line
-    }
-    assert lines["FlowNet2 (GPU)"][2:4] == ["3.14", "123"]
-    assert lines["a.st"][1] == "2.50"  # right in one scene, 5 px off in the other
-    assert float(lines["DIS-fast (OpenCV, CPU)"][3]) > 0
     assert "mean end-point error in px over all pixels" in result.stdout
+    lines = (root / "table.md").read_text("utf-8").splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    table = {method: rest for method, *rest in cells}
+    assert table["FlowNet2 (GPU)"] == ["3.14", "123", "El-Nouby and Taylor (2018)"]
+    for weights in ("a.st", "b.st"):  # right in one scene, 5 px off in the other
+        assert table[weights][0] == "2.50"
+        assert table[weights][2] == "measured"
+    assert float(table["DIS-fast (OpenCV, CPU)"][0]) > 0
+    assert "a.st" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,9 @@ def test_curves_of_runs_are_drawn_and_written(runs: list[str], tmp_path: Path) -
     assert [float(row[0]) for row in rows] == pytest.approx([0.05 * n for n in range(1, 20)])
     assert [float(row[1]) for row in rows] == [1.0] * 19
     assert [float(row[2]) for row in rows] == [1.0] * 10 + [0.0] * 9  # IoU 0.5 exactly
-    assert "whole, half: jhmdb-21, split 1, part test; f-mAP on annotated frames" in result.stdout
+    assert (
+        "whole, half: jhmdb-21, split 1, part test; one box a frame; rule tubedet" in result.stdout
+    )
 
 
 @pytest.mark.parametrize(("table", "paper"), [(2, "81.31"), (3, "41.37"), (4, "31")])

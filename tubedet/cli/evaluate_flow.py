@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tubedet.cli.console import say, show_table
 from tubedet.cli.detect_options import Device
+from tubedet.cli.evaluate_table import Output, show_comparison
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tubedet.datasets.sintel import SintelPair
     from tubedet.evaluation.flow_error import FlowEstimator
-    from tubedet.evaluation.flow_table import FlowRow
+    from tubedet.evaluation.flow_table import MeasuredFlow
 
 
 def evaluate_flow(
@@ -28,15 +28,16 @@ def evaluate_flow(
             show_default="the bundled one",
         ),
     ] = None,
+    output: Output = None,
     device: Device = "auto",
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     """Measure flow networks on MPI-Sintel beside OpenCV's DIS and the paper's Table I."""
     from tubedet import flow_pipeline
     from tubedet.datasets.sintel import list_sintel
+    from tubedet.evaluation.comparison_tables import table_of_flow, write_table
     from tubedet.evaluation.flow_error import dis_estimator
     from tubedet.evaluation.flow_table import PROTOCOL, torch_estimator
-    from tubedet.evaluation.published import PAPER, TABLE_1
 
     name, _, path = data.partition(":")
     if name != "sintel" or not path:
@@ -49,21 +50,20 @@ def evaluate_flow(
     for each in networks:
         network = flow_pipeline.load_flow_estimator(each, device=device)
         estimators[each or "bundled weights"] = torch_estimator(network)
-    measured = _run(pairs, estimators)
-    say(f"MPI-Sintel, training, {frames}: {len(pairs)} pairs")
-    rows = [
-        [row.estimator, f"{row.error.mean_px:.2f}", f"{row.ms_a_pair:.0f}", "measured"]
-        for row in measured
+    measured = [
+        (row.estimator, row.error.mean_px, row.ms_a_pair) for row in _run(pairs, estimators)
     ]
-    paper = [
-        [row.method, f"{row.error_px:.2f}", f"{row.ms_a_frame:.0f}", f"{PAPER}, final"]
-        for row in TABLE_1
-    ]
-    show_table(("flow", "error px", "ms a frame", "source"), [*paper, *rows])
-    say(PROTOCOL)
+    setting = f"MPI-Sintel, training, {frames}: {len(pairs)} pairs; {PROTOCOL}"
+    table = table_of_flow(measured, setting)
+    if output is not None:
+        write_table(table, output)
+    show_comparison(table)
 
 
-def _run(pairs: "list[SintelPair]", estimators: "Mapping[str, FlowEstimator]") -> "list[FlowRow]":
+def _run(
+    pairs: "list[SintelPair]", estimators: "Mapping[str, FlowEstimator]"
+) -> "list[MeasuredFlow]":
+    """The measures, with a bar on stderr meanwhile."""
     from rich.console import Console
     from rich.progress import track
 

@@ -1,12 +1,20 @@
 """`tubedet evaluate-table`: the paper's Tables II to IV with runs of one's own beside them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tubedet.cli.console import say, show_table
 from tubedet.cli.evaluate_curve import Runs
+
+if TYPE_CHECKING:
+    from tubedet.evaluation.comparison_tables import ComparisonTable
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the table: .md, .csv or .tex."),
+]
 
 
 def evaluate_table(
@@ -16,9 +24,7 @@ def evaluate_table(
         int,
         typer.Option(min=2, max=4, help="2: variants, 3: beside others, 4: frames per second."),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write it: .md, .csv or .tex.")
-    ] = None,
+    output: Output = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     """Set runs beside the paper's Table II, III or IV."""
@@ -28,7 +34,12 @@ def evaluate_table(
     made = TABLES[table]([read_run(path) for path in runs])
     if output is not None:
         write_table(made, output)
-    say(made.title)
-    show_table(list(made.cells.columns), made.cells.to_numpy().tolist())
-    for note in made.notes:
+    show_comparison(made)
+
+
+def show_comparison(table: "ComparisonTable") -> None:
+    """The table on stdout, between its title and its notes."""
+    say(table.title)
+    show_table(list(table.cells.columns), table.cells.to_numpy().tolist())
+    for note in table.notes:
         say(note)

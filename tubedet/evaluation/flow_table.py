@@ -21,7 +21,7 @@ PROTOCOL = "mean end-point error in px over all pixels of all pairs; ms a pair, 
 
 
 @dataclass(frozen=True, slots=True)
-class FlowRow:
+class MeasuredFlow:
     """One estimator: its error, and its time from RGB frames to flow in ms."""
 
     estimator: str
@@ -41,7 +41,7 @@ def torch_estimator(flow: TorchFlow) -> FlowEstimator:
 
 def measure_flow(
     estimators: Mapping[str, FlowEstimator], samples: Iterable[FlowSample]
-) -> Iterator[int | list[FlowRow]]:
+) -> Iterator[int | list[MeasuredFlow]]:
     """The number of pairs done, one by one, and at the end a row an estimator.
 
     Raises:
@@ -62,6 +62,6 @@ def measure_flow(
     if not done:
         raise DatasetError("no pair to measure the end-point error on")
     yield [
-        FlowRow(name, tally.result(), 1000 * seconds[name] / done)
+        MeasuredFlow(name, tally.result(), 1000 * seconds[name] / done)
         for name, tally in tallies.items()
     ]

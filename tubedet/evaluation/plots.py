@@ -56,7 +56,9 @@ def plot_iou_curves(curves: Mapping[str, Points], path: Path) -> None:
     for run, points in curves.items():
         thresholds, values = zip(*points, strict=True)
         panel.plot(thresholds, [100 * value for value in values], label=run, marker=".")
-    panel.set(xlim=(0, 1), ylim=(0, 100), xlabel="IoU threshold α", ylabel="f-mAP, %")
+    panel.set(
+        xlim=(0, 1), ylim=(0, 100), xlabel="IoU threshold α", ylabel="f-mAP on annotated frames, %"
+    )
     panel.grid(alpha=0.3)
     panel.legend(fontsize=8)
     _write(figure, path)

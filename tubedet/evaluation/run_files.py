@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tubedet.errors import DatasetError
+from tubedet.evaluation.scoring import ON_ANNOTATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class RunFigures:
 
     Attributes:
         name: of the file, without its suffix.
-        setting: data, split, part and protocol: only runs of one setting can be compared.
+        setting: data, split, part, boxes and rule: only runs of one setting can be compared.
         trimmed: f-mAP on annotated frames by IoU threshold.
         all_frames: the same on all frames.
         curve: f-mAP on annotated frames at 0.05 … 0.95.
@@ -40,7 +41,7 @@ def read_run(path: Path) -> RunFigures:
         return RunFigures(
             name=path.stem,
             setting=f"{figures['data']}, split {figures['split']}, part {figures['part']}; "
-            f"{figures['protocol']}",
+            f"{figures['protocol'].removeprefix(ON_ANNOTATED)}",
             trimmed=_by_threshold(figures["f_map"]),
             all_frames=_by_threshold(figures["f_map_all_frames"]),
             curve=_by_threshold(figures["f_map_curve"]),

@@ -23,6 +23,7 @@ from tubedet.evaluation.video_map import video_map
 
 IOU_THRESHOLDS = (0.2, 0.5, 0.75)  # those of the paper's Table II
 CURVE_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # Figure 2
+ON_ANNOTATED = "f-mAP on annotated frames, "  # how the protocol in a run's file begins
 COCO_THRESHOLDS = tuple(at for at in CURVE_THRESHOLDS if at >= 0.5)  # 0.5:0.95
 
 
@@ -93,7 +94,7 @@ class EvaluationResult:
         """Plain values for JSON; all figures are fractions of 1."""
         tubes = self.video_map
         return {
-            "protocol": f"f-mAP on annotated frames, {self.protocol.describe()}",
+            "protocol": f"{ON_ANNOTATED}{self.protocol.describe()}",
             "rule": self.protocol.rule.name,
             "all_boxes": self.protocol.all_boxes,
             "data": self.data.name,
