@@ -1,13 +1,16 @@
 """Rows of detections from files: ours, and those of others."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.ucf_layout import tube, video_record, write_layout
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
+from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.errors import DatasetError
 from tubedet.evaluation.detection_rows import (
     ROW_COLUMNS,
@@ -144,3 +147,24 @@ def test_the_best_box_of_a_frame_is_that_of_the_highest_score_the_first_of_equal
 
 def test_true_boxes_carry_the_number_of_their_actor() -> None:
     assert truth_table(data_of("a", "b"))["tube"].tolist() == [7, 7]
+
+
+def test_every_actor_of_ucf101_24_is_a_tube_with_or_without_its_video(tmp_path: Path) -> None:
+    left, right = [[0, 0, 9, 9]] * 2, [[50, 0, 9, 9]] * 3
+    record = video_record(4, tube(0, left), tube(1, right))
+    root = write_layout(tmp_path, {"Biking/a_g01_c01": record}, ["Biking/a_g01_c01"])
+
+    table = truth_table(load_ucf101_24(root, require_videos=False))
+
+    found = sorted(zip(table["tube"], table["frame"], table["x1"], strict=True))
+    assert found == [(0, 0, 0), (0, 1, 0), (1, 1, 50), (1, 2, 50), (1, 3, 50)]
+
+
+def test_the_number_of_an_actor_does_not_change_what_a_checkpoint_was_trained_on() -> None:
+    data = data_of("a")
+    (clip,) = data.clips
+    renumbered = ((clip.boxes_by_frame[0][0]._replace(tube=0),), *clip.boxes_by_frame[1:])
+
+    other = replace(data, clips=(replace(clip, boxes_by_frame=renumbered),))
+
+    assert other.sha256 == data.sha256
