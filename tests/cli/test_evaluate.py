@@ -199,6 +199,21 @@ def test_pictures_of_best_and_worst_frames_are_drawn(
     assert f"1 pictures of best and worst frames are in {tmp_path / 'pictures'}" in result.stdout
 
 
+def test_pictures_of_absent_videos_are_left_out_and_the_score_stays(
+    root: Path, tmp_path: Path
+) -> None:
+    file, written = write_rows(tmp_path / "r.csv", golf_rows()), tmp_path / "r.json"
+    write_mask(root, "walk", "B_walk_f_cm_np1_ri_med_0", np.ones((48, 64, 3), dtype=np.uint8))
+    pictures = ["--pictures", "1", "--pictures-folder", str(tmp_path / "pictures")]
+
+    result = evaluate_rows(file, root, "--json", str(written), *pictures)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(written.read_text("utf-8"))["f_map"]["0.5"] == 0.5  # walk is never found
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["golf.best.png"]
+    assert "no picture of 1 clips, whose videos are not there: walk/B_walk" in result.stderr
+
+
 def test_scoring_a_file_loads_no_torch(root: Path, tmp_path: Path) -> None:
     file = write_rows(tmp_path / "r.csv", golf_rows(tube="1"))
     words = ["evaluate", "--data", f"jhmdb-21:{root}", "--detections", str(file)]

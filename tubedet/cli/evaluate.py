@@ -64,8 +64,7 @@ def evaluate(
     if detections is not None and weights is not None:
         raise UsageError("--detections scores a file, --weights runs a network: give one of them")
     protocol = Protocol(rule_named(rule), all_boxes)
-    looked_at = detections is None or pictures > 0
-    dataset = load_named_dataset(data, split, part, require_videos=looked_at)
+    dataset = load_named_dataset(data, split, part, require_videos=detections is None)
     report_absent(dataset.missing_videos)
     if detections is not None:
         result = _score_file(detections, dataset, protocol)
@@ -161,6 +160,8 @@ def _draw(result: "EvaluationResult", number: int, folder: Path) -> None:
 
     pictures = list(write_best_and_worst(result, number, folder))
     say(f"{len(pictures)} pictures of best and worst frames are in {folder}")
+    if absent := [clip.video for clip in result.data.clips if not clip.path.is_file()]:
+        complain(f"no picture of {len(absent)} clips, whose videos are not there: {absent[0]}, …")
 
 
 def _percent(share: float) -> str:

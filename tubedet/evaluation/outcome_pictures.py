@@ -1,6 +1,7 @@
 """Figure 3 of the paper: frames with the true box and what was found, the best and the worst."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ COLUMNS = 4
 def write_best_and_worst(result: EvaluationResult, number: int, folder: Path) -> Iterator[Path]:
     """Two sheets a class, CLASS.best.png and CLASS.worst.png; none for a kind that doesn't occur.
 
-    They show the data set's footage: mind its licence before they are passed on.
+    Clips whose video isn't there are left out. The sheets show the data set's footage: mind its
+    licence before they are passed on.
 
     Args:
         result: whose rows are drawn.
@@ -36,7 +38,9 @@ def write_best_and_worst(result: EvaluationResult, number: int, folder: Path) ->
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make the folder: {error}") from error
-    for label, outcomes in _by_class(result.data, frame_outcomes(result.rows, result.data)):
+    there = tuple(clip for clip in result.data.clips if clip.path.is_file())
+    data = replace(result.data, clips=there)
+    for label, outcomes in _by_class(data, frame_outcomes(result.rows, data)):
         for kind, chosen in zip(("best", "worst"), best_and_worst(outcomes, number), strict=True):
             if chosen:
                 path = folder / f"{label}.{kind}.png"
