@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tubedet.datasets.actor_free_footage import actor_free_shots
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.named_datasets import load_named_dataset
+from tubedet.evaluation.evaluate import detect_rows
 from tubedet.evaluation.false_alarms import FRAMES_A_MINUTE, best_scores, threshold_table
 from tubedet.evaluation.frame_outcomes import frame_outcomes
 from tubedet.pipeline import load_detector
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shots, minutes = len(scores.get(footage, ())), of_frames.size / FRAMES_A_MINUTE
         print(f"{footage:34}{shots or '':>8}{minutes:9.2f}{of_frames.max():15.3f}", flush=True)
 
-    rows = threshold_table(frame_outcomes(detector, data), of_frames, THRESHOLDS)
+    outcomes = frame_outcomes(detect_rows(detector, data), data)
+    rows = threshold_table(outcomes, of_frames, THRESHOLDS)
     print(f"\n{data.name}, {data.part}: {data.frames} frames; place and action right")
     print(f"{'min score':10}{'precision':>11}{'recall':>9}{'false alarms a minute':>24}")
     for row in rows:

@@ -14,22 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.named_datasets import load_named_dataset
-from tubedet.detections import Detection
-from tubedet.evaluation.frame_outcomes import FrameOutcome, frame_outcomes
+from tubedet.evaluation.evaluate import detect_rows
+from tubedet.evaluation.frame_outcomes import frame_outcomes
+from tubedet.evaluation.outcome_pictures import draw
 from tubedet.pipeline import load_detector
-from tubedet.render.annotate import annotate
 from tubedet.render.contact_sheet import contact_sheet, write_png
-
-
-def picture(outcome: FrameOutcome) -> NDArray[np.uint8]:
-    """The frame with the true boxes and what was found."""
-    found = [outcome.found] if outcome.found else []
-    truth = [Detection("truth", box.class_index, 1.0, box.box_xyxy) for box in outcome.truth]
-    return annotate(ClipFrames().of(outcome.clip)[outcome.frame], [*found, *truth])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     data = load_named_dataset(options.data, 1, options.part)
     clips = tuple(c for c in data.clips if data.class_names[c.class_index] == options.action)
-    outcomes = list(frame_outcomes(load_detector(options.weights), replace(data, clips=clips)))
+    data = replace(data, clips=clips)
+    outcomes = list(frame_outcomes(detect_rows(load_detector(options.weights), data), data))
     wrong = [outcome for outcome in outcomes if not outcome.action_right]
     misplaced = sum(not outcome.box_right for outcome in outcomes)
     print(f"{options.action}: {len(outcomes)} frames of {len(clips)} clips, {len(wrong)} wrong;")
@@ -53,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{count:6} {label}")
     if wrong:
         chosen = np.linspace(0, len(wrong) - 1, min(options.pictures, len(wrong))).round()
-        write_png(options.sheet, contact_sheet([picture(wrong[int(i)]) for i in chosen], 4))
+        write_png(options.sheet, contact_sheet([draw(wrong[int(i)]) for i in chosen], 4))
 
 
 if __name__ == "__main__":

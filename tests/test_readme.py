@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 from tests.known_flow import KnownFlow
 from tests.scripted_detector import ScriptedDetector
-from tests.synthetic_video import write_video
+from tests.sintel_layout import write_sintel
+from tests.synthetic_video import square_xyxy, write_video
+from tests.ucf_layout import tube, video_record, write_layout
 from tubedet import errors, flow_pipeline, pipeline
 from tubedet.cli.app import app
 from tubedet.labels import UCF101_24
@@ -64,6 +66,28 @@ def test_every_flow_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         assert result.exit_code == 0, f"{command}: {result.output}"
     assert (folder / "tubedet-output" / "video.flow.mp4").is_file()
     assert (folder / "tubedet-output" / "video" / "000000.flo").is_file()
+
+
+def test_every_evaluate_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = TorchFlow(KnownFlow(), device="cpu")
+    monkeypatch.setattr(flow_pipeline, "load_flow_estimator", lambda *_, **__: estimator)
+    video = "Biking/v_Biking_g01_c01"
+    boxes = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in (square_xyxy(0, 320, 240),)]
+    write_layout(folder / "UCF", {video: video_record(1, tube(0, boxes))}, [video])
+    write_video(folder / "UCF" / "videos" / f"{video}.avi", frames=1)
+    write_sintel(folder / "SINTEL", {"alley_1": (3.0, -2.0)})
+    columns, row = "video,frame,label,score,x1,y1,x2,y2", f"{video},0,Biking,1,0,0,9,9"
+    (folder / "rows.csv").write_text(f"{columns}\n{row}\n")
+    pattern = r"tubedet evaluate.* ?(?:ucf101-24:|sintel:|\w+\.json)"
+    commands = [command for command in COMMANDS if re.match(pattern, command)]
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, f"{command}: {result.output}"
+    written = ("figure2.png", "figure2.csv", "table2.md", "table3.tex", "table4.csv")
+    assert all((folder / name).is_file() for name in written)
+    assert {command.split()[1] for command in commands} == {
+        "evaluate", "evaluate-curve", "evaluate-flow", "evaluate-table"
+    }  # fmt: skip
 
 
 def test_a_video_on_stdin_becomes_json_lines_on_stdout(folder: Path) -> None:

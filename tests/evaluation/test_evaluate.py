@@ -12,9 +12,10 @@ from tests.scripted_detector import ScriptedBox, ScriptedDetector
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.errors import DatasetError, OutputError
-from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluate_detector
+from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
 from tubedet.evaluation.plots import plot_precision_recall
 from tubedet.evaluation.results_table import write_per_class_csv, write_result_json
+from tubedet.evaluation.scoring import EvaluationResult, Protocol
 
 FRAMES, WIDTH, HEIGHT = 4, 64, 48
 WALK, RUN = 0, 1
@@ -70,7 +71,9 @@ def test_the_result_says_what_was_measured_and_how(data: AnnotatedDataset) -> No
     assert (result["videos"], result["frames"]) == (2, 8)
     assert result["missing_videos"] == ["run/absent"]
     assert (result["data"], result["split"], result["part"]) == ("d", 1, "test")
-    assert "annotated frames, one box a frame; VOC all-points area" in result["protocol"]
+    assert (
+        "annotated frames, one box a frame; rule tubedet: VOC all-points area" in result["protocol"]
+    )
     assert result["detector"] == "scripted, no network"
 
 
@@ -89,6 +92,22 @@ def test_only_the_best_box_of_a_frame_counts(data: AnnotatedDataset) -> None:
     assert result.to_dict()["per_class"]["walk"]["ap"]["0.5"] == 0.0
 
 
+def test_all_boxes_count_where_that_is_asked_for(data: AnnotatedDataset) -> None:
+    two = [(right_box(t, WALK, 0.4), ScriptedBox(0, 0, 0.1, 0.1, RUN, 0.6)) for t in range(FRAMES)]
+    detector = ScriptedDetector(script=two + right_script(RUN))
+
+    *_, result = evaluate_detector(detector, data, Protocol(all_boxes=True), batch_size=3)
+
+    assert isinstance(result, EvaluationResult)
+    figures = result.to_dict()
+    assert figures["per_class"]["walk"]["ap"]["0.5"] == 1.0
+    assert figures["errors"]["counts"]["background"] == FRAMES
+    assert figures["protocol"].startswith("f-mAP on annotated frames, all boxes; rule tubedet")
+    assert figures["detector"].endswith("a score of 0.005 or more, suppressed at IoU 0.45")
+    assert (figures["batch_size"], max(detector.batch_sizes)) == (3, 3)
+    assert figures["frames_per_second"] > 0
+
+
 def test_classes_meet_by_name_whatever_their_order(data: AnnotatedDataset) -> None:
     script = right_script(2) + right_script(0)
 
@@ -101,7 +120,7 @@ def test_classes_meet_by_name_whatever_their_order(data: AnnotatedDataset) -> No
 def test_classes_that_the_detector_does_not_know_are_named(data: AnnotatedDataset) -> None:
     result = result_of(data, right_script(0) + right_script(0), class_names=("walk", "swim"))
 
-    assert result.unnameable == ("run",)
+    assert result.source.unnameable == ("run",)
 
 
 def test_alarms_in_frames_without_annotation_count_in_one_protocol_only(

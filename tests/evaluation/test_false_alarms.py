@@ -22,7 +22,8 @@ def outcome(
     score: float | None, *, right: bool, truth: tuple[LabelledBox, ...] = TRUTH
 ) -> FrameOutcome:
     found = None if score is None else Detection("walk", 0, score, (0, 0, 4, 4))
-    return FrameOutcome(CLIP, 0, truth, found, box_right=right, action_right=right)
+    kind = "missed" if found is None else "right" if right else "background"
+    return FrameOutcome(CLIP, 0, truth, found, kind, iou=float(right))
 
 
 def test_the_best_score_of_every_frame_is_kept() -> None:

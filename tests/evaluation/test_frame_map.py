@@ -1,42 +1,22 @@
 """f-mAP against published numbers, a slow twin and cases done by hand."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.golden import reference_json
+from tests.toy_example import Row, detections_of, toy_tables, truth_of
 from tubedet.boxes import iou_xyxy
 from tubedet.errors import DatasetError
 from tubedet.evaluation.frame_map import (
-    DETECTION_COLUMNS,
-    TRUTH_COLUMNS,
     boxes_right,
     frame_map,
     on_annotated_frames,
 )
 
-Row = tuple[object, ...]
 THRESHOLDS = (0.2, 0.5, 0.75)
-
-
-def detections_of(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows of video, frame, class, score, x1, y1, x2, y2."""
-    return pd.DataFrame(list(rows), columns=DETECTION_COLUMNS)
-
-
-def truth_of(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows of video, frame, class, x1, y1, x2, y2."""
-    return pd.DataFrame(list(rows), columns=TRUTH_COLUMNS)
-
-
-def toy_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    toy = reference_json("toy_eval.json")
-    truth = [(*key.split("/"), *box) for key, boxes in toy["gt"].items() for box in boxes]
-    detections = [(*key.split("/"), *rest) for key, *rest in toy["det"]]
-    return detections_of(detections), truth_of(truth)
 
 
 def best_of_each_frame(detections: pd.DataFrame) -> pd.DataFrame:

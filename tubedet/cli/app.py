@@ -16,6 +16,9 @@ from tubedet.cli.console import complain, explain, say, show_traceback
 from tubedet.cli.detect import detect
 from tubedet.cli.doctor import doctor
 from tubedet.cli.evaluate import evaluate
+from tubedet.cli.evaluate_curve import evaluate_curve
+from tubedet.cli.evaluate_flow import evaluate_flow
+from tubedet.cli.evaluate_table import evaluate_table
 from tubedet.cli.flow import flow
 from tubedet.cli.pretrain_flow import pretrain_flow
 from tubedet.cli.train import train
@@ -94,6 +97,9 @@ def _weights() -> None:
 app.command("detect")(with_exit_codes(detect))
 app.command("flow")(with_exit_codes(flow))
 app.command("evaluate")(with_exit_codes(evaluate))
+app.command("evaluate-curve")(with_exit_codes(evaluate_curve))
+app.command("evaluate-table")(with_exit_codes(evaluate_table))
+app.command("evaluate-flow")(with_exit_codes(evaluate_flow))
 app.command("doctor")(with_exit_codes(doctor))
 app.command("train")(with_exit_codes(train))
 app.command("pretrain-flow")(with_exit_codes(pretrain_flow))

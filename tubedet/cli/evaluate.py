@@ -1,4 +1,4 @@
-"""`tubedet evaluate`: f-mAP of a checkpoint on a data set."""
+"""`tubedet evaluate`: f-mAP of a checkpoint, or of anybody's detections, on a data set."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tubedet.cli.console import complain, report_absent, say, show_table
+from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
     from tubedet.datasets.annotated_clips import AnnotatedDataset
-    from tubedet.evaluation.evaluate import EvaluationResult
-    from tubedet.runtime.detector import Detector
+    from tubedet.evaluation.scoring import EvaluationResult, Protocol
 
 
 def evaluate(
@@ -22,24 +22,54 @@ def evaluate(
         str, typer.Option(help="test, validation, train, trainval; all of UCF101-24 too.")
     ] = "test",
     weights: Annotated[
-        str | None, typer.Option(help="Checkpoint file or name; the bundled one by default.")
+        str | None,
+        typer.Option(help="Checkpoint file or name.", show_default="the bundled one"),
     ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Score rows of a .csv, .json or .jsonl instead."),
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="Whose convention: tubedet, gurkirt, act, yowo or voc2007.")
+    ] = "tubedet",
+    all_boxes: Annotated[
+        bool,
+        typer.Option("--all-boxes", help="Count all boxes, not the paper's best of each frame."),
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table of classes.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw precision against recall (PNG).")] = None,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Draw the best and worst N frames of each class.")
+    ] = 0,
+    pictures_folder: Annotated[
+        Path, typer.Option(help="Where those pictures go, made if absent.")
+    ] = Path("evaluation-pictures"),
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Pairs that the network sees at once.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
-    """Measure how often boxes and actions of single frames are right (f-mAP)."""
+    """Measure how often boxes and actions of single frames are right (f-mAP).
+
+    Rows with a tube number are measured as tubes too (video-mAP).
+    """
     from tubedet.datasets.named_datasets import load_named_dataset
     from tubedet.evaluation.plots import plot_precision_recall
     from tubedet.evaluation.results_table import write_per_class_csv, write_result_json
-    from tubedet.pipeline import load_detector
+    from tubedet.evaluation.rules import rule_named
+    from tubedet.evaluation.scoring import Protocol
 
-    detector = load_detector(weights, device=device)
-    dataset = load_named_dataset(data, split, part)
+    if detections is not None and weights is not None:
+        raise UsageError("--detections scores a file, --weights runs a network: give one of them")
+    protocol = Protocol(rule_named(rule), all_boxes)
+    dataset = load_named_dataset(data, split, part, require_videos=detections is None)
     report_absent(dataset.missing_videos)
-    result = _run(detector, dataset)
+    if detections is not None:
+        result = _score_file(detections, dataset, protocol)
+    else:
+        result = _run(weights, device, dataset, protocol, batch_size)
     for write, path in (
         (write_result_json, json),
         (write_per_class_csv, csv),
@@ -48,17 +78,41 @@ def evaluate(
         if path is not None:
             write(result, path)
     _show(result)
+    if pictures:
+        _draw(result, pictures, pictures_folder)
 
 
-def _run(detector: "Detector", dataset: "AnnotatedDataset") -> "EvaluationResult":
-    """The evaluation, with a bar on stderr while it runs."""
+def _score_file(
+    path: Path, dataset: "AnnotatedDataset", protocol: "Protocol"
+) -> "EvaluationResult":
+    """The figures of a file of rows; no network is loaded."""
+    from tubedet.evaluation.detection_rows import read_rows, rows_of_data
+    from tubedet.evaluation.scoring import Source, score_rows
+
+    rows, remarks = rows_of_data(read_rows(path), dataset, path)
+    for remark in remarks:
+        complain(f"{path}: {remark}")
+    return score_rows(rows, dataset, Source(f"rows of {path.name}"), protocol)
+
+
+def _run(
+    weights: str | None,
+    device: str,
+    dataset: "AnnotatedDataset",
+    protocol: "Protocol",
+    batch_size: int,
+) -> "EvaluationResult":
+    """The figures of a network, with a bar on stderr while it runs."""
     from rich.console import Console
     from rich.progress import track
 
-    from tubedet.evaluation.evaluate import EvaluationResult, evaluate_detector
+    from tubedet.evaluation.evaluate import evaluate_detector
+    from tubedet.evaluation.scoring import EvaluationResult
+    from tubedet.pipeline import load_detector
 
+    detector = load_detector(weights, device=device)
     events = track(
-        evaluate_detector(detector, dataset),
+        evaluate_detector(detector, dataset, protocol, batch_size=batch_size),
         f"{dataset.name}, {dataset.part}",
         total=len(dataset.clips) + 1,  # the result is the last event
         console=Console(stderr=True),
@@ -70,18 +124,25 @@ def _run(detector: "Detector", dataset: "AnnotatedDataset") -> "EvaluationResult
 
 
 def _show(result: "EvaluationResult") -> None:
-    data = result.data
+    data, figures = result.data, result.to_dict()
     say(
         f"{data.name}, split {data.split}, part {data.part}: "
         f"{len(data.clips)} of {len(data.clips) + len(data.missing_videos)} videos, "
-        f"{data.frames} frames; {result.detector}"
+        f"{data.frames} frames; {result.source.description}"
     )
     headings = ("class", "boxes", *(f"AP@{at.iou_threshold}" for at in result.trimmed))
     show_table(headings, _rows(result))
     say(f"right boxes, of whatever class (IoU 0.5): {_percent(result.box_right)} % of the frames")
-    say(result.to_dict()["protocol"])
-    if result.unnameable:
-        complain(f"the weights do not know {', '.join(result.unnameable)}: their AP is 0")
+    counts, shares = figures["errors"]["counts"], figures["errors"]["shares"]
+    kinds = ", ".join(f"{kind} {counts[kind]} ({_percent(shares[kind])} %)" for kind in counts)
+    say(f"boxes on annotated frames (IoU 0.5, best remaining; missed: of the true boxes): {kinds}")
+    say(figures["protocol"])
+    if result.video_map:
+        tubes = ", ".join(f"@{at} {_percent(mean)} %" for at, mean in result.video_map.items())
+        say(f"video-mAP: {tubes}; rule {figures['rule']}: {figures['video_map_protocol']}")
+    if result.source.unnameable:
+        names = ", ".join(result.source.unnameable)
+        complain(f"the weights do not know {names}: their AP is 0")
 
 
 def _rows(result: "EvaluationResult") -> Iterator[list[str]]:
@@ -92,6 +153,15 @@ def _rows(result: "EvaluationResult") -> Iterator[list[str]]:
         yield [name, str(curve.ground_truths), *map(_percent, precisions)]
     yield ["f-mAP, annotated frames", "", *(_percent(at.mean) for at in result.trimmed)]
     yield ["f-mAP, all frames", "", *(_percent(at.mean) for at in result.all_frames)]
+
+
+def _draw(result: "EvaluationResult", number: int, folder: Path) -> None:
+    from tubedet.evaluation.outcome_pictures import write_best_and_worst
+
+    pictures = list(write_best_and_worst(result, number, folder))
+    say(f"{len(pictures)} pictures of best and worst frames are in {folder}")
+    if absent := [clip.video for clip in result.data.clips if not clip.path.is_file()]:
+        complain(f"no picture of {len(absent)} clips, whose videos are not there: {absent[0]}, …")
 
 
 def _percent(share: float) -> str:

@@ -21,7 +21,7 @@ def box_sizes(dataset: AnnotatedDataset, cells: int) -> SizesWh:
             ((x2 - x1) / clip.width * cells, (y2 - y1) / clip.height * cells)
             for clip in dataset.clips
             for boxes in clip.boxes_by_frame
-            for _, (x1, y1, x2, y2) in boxes
+            for _, (x1, y1, x2, y2), _ in boxes
         ]
     ).reshape(-1, 2)
 

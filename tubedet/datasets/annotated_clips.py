@@ -18,10 +18,14 @@ BoxXyxy = tuple[float, float, float, float]
 
 
 class LabelledBox(NamedTuple):
-    """One actor in one frame; `box_xyxy` in source pixels, half-open."""
+    """One actor in one frame; `box_xyxy` in source pixels, half-open.
+
+    `tube` numbers the actors of a clip: boxes of one number are one actor over time.
+    """
 
     class_index: int
     box_xyxy: BoxXyxy
+    tube: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class AnnotatedClip:
 
     def __post_init__(self) -> None:
         for frame, boxes in enumerate(self.boxes_by_frame):
-            for _, (x1, y1, x2, y2) in boxes:
+            for _, (x1, y1, x2, y2), _ in boxes:
                 if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
                     raise DatasetError(
                         f"{self.video}: frame {frame}: expected a box inside "
@@ -84,7 +88,16 @@ class AnnotatedDataset:
     def sha256(self) -> str:
         """Hash over the names, labels and boxes of all clips: what a checkpoint was trained on."""
         content = [
-            (clip.video, clip.class_index, clip.width, clip.height, clip.boxes_by_frame)
+            (
+                clip.video,
+                clip.class_index,
+                clip.width,
+                clip.height,
+                [
+                    [(box.class_index, box.box_xyxy) for box in boxes]
+                    for boxes in clip.boxes_by_frame
+                ],
+            )
             for clip in self.clips
         ]
         return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()

@@ -33,7 +33,9 @@ PARTS = ("train", "validation", "trainval", "test")
 SPLITS = (1, 2, 3)
 
 
-def load_jhmdb_21(root: Path | str, split: int = 1, part: str = "train") -> AnnotatedDataset:
+def load_jhmdb_21(
+    root: Path | str, split: int = 1, part: str = "train", *, require_videos: bool = True
+) -> AnnotatedDataset:
     """Read one part of one split; the masks of 660 clips take about six seconds.
 
     Args:
@@ -41,6 +43,7 @@ def load_jhmdb_21(root: Path | str, split: int = 1, part: str = "train") -> Anno
         split: 1, 2 or 3.
         part: "train" and "validation" divide the training list of split 1 by source video,
             "trainval" is the whole of it, "test" the published test list.
+        require_videos: else a clip whose mask is there counts without its video.
 
     Raises:
         DatasetError: for an unknown split or part, an absent or malformed list or mask, or when
@@ -55,7 +58,7 @@ def load_jhmdb_21(root: Path | str, split: int = 1, part: str = "train") -> Anno
             video = f"{label}/{name}"
             path = root / "ReCompress_Videos" / f"{video}.avi"
             mask = root / "puppet_mask" / video / "puppet_mask.mat"
-            if path.is_file() and mask.is_file():
+            if mask.is_file() and (path.is_file() or not require_videos):
                 clips.append(_annotated_clip(video, path, mask, class_index))
             else:
                 missing.append(video)

@@ -24,7 +24,7 @@ from tubedet.labels import UCF101_24
 from tubedet.video.reader import VideoReader
 
 PARTS = ("train", "test", "all")
-ANNOTATED_WIDTH, ANNOTATED_HEIGHT = 320, 240
+ANNOTATED_SIZE = (320, 240)
 SUFFIXES = (".avi", ".mp4")
 # Asked from numpy itself: the module that they are pickled under has another name in numpy 2.
 ARRAY_CONSTRUCTORS = {
@@ -50,13 +50,16 @@ class VideoAnnotation(NamedTuple):
     tubes: tuple[AnnotatedTube, ...]
 
 
-def load_ucf101_24(root: Path | str, split: int = 1, part: str = "test") -> AnnotatedDataset:
+def load_ucf101_24(
+    root: Path | str, split: int = 1, part: str = "test", *, require_videos: bool = True
+) -> AnnotatedDataset:
     """Read one part of split 1; every video that is present is opened for its size.
 
     Args:
         root: the folder that holds annotations and videos.
         split: 1.
         part: "train", "test", or "all" for both.
+        require_videos: else an absent video counts too, at the annotation's own 320x240.
 
     Raises:
         DatasetError: for an unknown split or part, an absent or malformed list or annotation, a
@@ -74,7 +77,9 @@ def load_ucf101_24(root: Path | str, split: int = 1, part: str = "test") -> Anno
     for video in _listed(root / "annotations" / "testlist01.txt", annotations, part):
         paths = [root / "videos" / f"{video}{suffix}" for suffix in SUFFIXES]
         path = next((path for path in paths if path.is_file()), None)
-        if path is None:
+        if path is None and not require_videos:
+            clips.append(_sized_clip(video, paths[0], annotations[video], *ANNOTATED_SIZE))
+        elif path is None:
             missing.append(video)
         else:
             clips.append(_annotated_clip(video, path, annotations[video]))
@@ -141,6 +146,12 @@ def _annotated_clip(video: str, path: Path, annotation: VideoAnnotation) -> Anno
             width, height = reader.info.width, reader.info.height
     except VideoError as error:
         raise DatasetError(f"{video}: a video of the data set is bad: {error}") from error
+    return _sized_clip(video, path, annotation, width, height)
+
+
+def _sized_clip(
+    video: str, path: Path, annotation: VideoAnnotation, width: int, height: int
+) -> AnnotatedClip:
     return AnnotatedClip(
         video=video,
         path=path,
@@ -157,11 +168,11 @@ def _boxes_by_frame(
 ) -> tuple[tuple[LabelledBox, ...], ...]:
     boxes: list[list[LabelledBox]] = [[] for _ in range(annotation.frames)]
     size = np.array([width, height, width, height], dtype=np.float64)
-    annotated = np.array([ANNOTATED_WIDTH, ANNOTATED_HEIGHT] * 2, dtype=np.float64)
-    for first_frame, boxes_xyxy in annotation.tubes:
+    annotated = np.array([*ANNOTATED_SIZE] * 2, dtype=np.float64)
+    for tube, (first_frame, boxes_xyxy) in enumerate(annotation.tubes):
         if not 0 <= first_frame <= annotation.frames - len(boxes_xyxy):
             raise DatasetError(f"{video}: a tube leaves its {annotation.frames} frames")
         scaled = boxes_xyxy * size / annotated
         for frame, (x1, y1, x2, y2) in enumerate(scaled.tolist(), start=first_frame):
-            boxes[frame].append(LabelledBox(annotation.class_index, (x1, y1, x2, y2)))
+            boxes[frame].append(LabelledBox(annotation.class_index, (x1, y1, x2, y2), tube))
     return tuple(map(tuple, boxes))

@@ -1,35 +1,31 @@
 """Run a detector over a part of a data set and measure its boxes against the annotation.
 
-Frames take the same way as in `tubedet detect`: decoded, paired, stretched; one box a frame,
-whatever its score. Nothing is linked or smoothed over time.
+Frames take the same way as in `tubedet detect`: decoded, paired, stretched; one box a frame, of
+whatever score, or all that suppression leaves. Nothing is linked or smoothed over time.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from time import perf_counter
 
 import pandas as pd
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.detections import FrameDetections
 from tubedet.errors import DatasetError, VideoError
-from tubedet.evaluation.frame_map import (
-    CONVENTION,
-    DETECTION_COLUMNS,
-    TRUTH_COLUMNS,
-    FrameMap,
-    boxes_right,
-    frame_map,
-    on_annotated_frames,
-)
+from tubedet.evaluation.detection_rows import rows_table
+from tubedet.evaluation.scoring import EvaluationResult, Protocol, Source, score_rows
 from tubedet.pipeline import detect_video
 from tubedet.runtime.detector import Detector
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.reader import VideoReader
 
-IOU_THRESHOLDS = (0.2, 0.5, 0.75)  # those of the paper's Table I
 BEST_BOX = SelectionRule(min_score=0.0, max_boxes=1)
-UNKNOWN_CLASS = -1  # of a label that the data set doesn't have: never right
+# A box below this is no use at any threshold, and a hundred such a frame would fill the memory.
+ALL_BOXES = SelectionRule(min_score=0.005, max_boxes=None)
+_ALL_BOXES_NOTE = (
+    f"; boxes of a score of {ALL_BOXES.min_score} or more, suppressed at IoU {ALL_BOXES.nms_iou}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,104 +37,66 @@ class ClipEvaluated:
     total: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EvaluationResult:
-    """Everything measured; `trimmed` counts annotated frames only, `all_frames` the others too.
-
-    `box_right` is the share of annotated frames whose box has an IoU of 0.5 or more with a ground
-    truth of any class. `unnameable` are classes of the data that the detector doesn't know.
-    """
-
-    data: AnnotatedDataset
-    detector: str
-    weights_sha256: str | None
-    trimmed: list[FrameMap]
-    all_frames: list[FrameMap]
-    box_right: float
-    unnameable: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; all figures are fractions of 1."""
-        return {
-            "protocol": f"f-mAP on annotated frames, one box a frame; {CONVENTION}",
-            "data": self.data.name,
-            "split": self.data.split,
-            "part": self.data.part,
-            "detector": self.detector,
-            "weights_sha256": self.weights_sha256,
-            "videos": len(self.data.clips),
-            "frames": self.data.frames,
-            "missing_videos": list(self.data.missing_videos),
-            "unnameable_classes": list(self.unnameable),
-            "f_map": {str(at.iou_threshold): at.mean for at in self.trimmed},
-            "f_map_all_frames": {str(at.iou_threshold): at.mean for at in self.all_frames},
-            "box_right": self.box_right,
-            "per_class": {
-                self.data.class_names[index]: {
-                    "ground_truths": curve.ground_truths,
-                    "ap": {
-                        str(at.iou_threshold): at.curves[index].average_precision
-                        for at in self.trimmed
-                    },
-                }
-                for index, curve in self.trimmed[0].curves.items()
-            },
-        }
-
-
 def evaluate_detector(
-    detector: Detector, data: AnnotatedDataset
+    detector: Detector,
+    data: AnnotatedDataset,
+    protocol: Protocol | None = None,
+    *,
+    batch_size: int = 1,
 ) -> Iterator[ClipEvaluated | EvaluationResult]:
     """Run every clip, yielding progress, and at the end the result.
+
+    Args:
+        detector: from `load_detector`.
+        data: what it is run on.
+        protocol: what counts; by default the paper's best box and our own rule.
+        batch_size: pairs that the network sees at once.
 
     Raises:
         DatasetError: for a clip that can't be read or doesn't have the annotated size and length,
             and for a part without any annotated frame.
     """
+    protocol = protocol or Protocol()
+    selection = ALL_BOXES if protocol.all_boxes else BEST_BOX
     rows: list[tuple[object, ...]] = []
-    index_of = {name: index for index, name in enumerate(data.class_names)}
+    seconds = 0.0
     for done, clip in enumerate(data.clips, start=1):
-        for found in _detect_clip(detector, clip):
-            rows += [
-                (
-                    clip.video,
-                    found.frame,
-                    index_of.get(best.label, UNKNOWN_CLASS),
-                    best.score,
-                    *best.box_xyxy,
-                )
-                for best in found.detections
-            ]
+        began = perf_counter()
+        rows += detect_clip(detector, clip, selection, batch_size=batch_size)
+        seconds += perf_counter() - began
         yield ClipEvaluated(clip.video, done, len(data.clips))
-    detections, truth = pd.DataFrame(rows, columns=DETECTION_COLUMNS), truth_table(data)
-    trimmed = on_annotated_frames(detections, truth)
-    yield EvaluationResult(
-        data=data,
-        detector=detector.description,
+    source = Source(
+        description=detector.description + (_ALL_BOXES_NOTE if protocol.all_boxes else ""),
         weights_sha256=detector.weights_sha256,
-        trimmed=frame_map(trimmed, truth, IOU_THRESHOLDS),
-        all_frames=frame_map(detections, truth, IOU_THRESHOLDS),
-        box_right=boxes_right(detections, truth, 0.5),
         unnameable=tuple(name for name in data.class_names if name not in detector.class_names),
+        batch_size=batch_size,
+        frames_per_second=data.frames / seconds if seconds else None,
     )
+    yield score_rows(rows_table(rows), data, source, protocol)
 
 
-def truth_table(data: AnnotatedDataset) -> pd.DataFrame:
-    """All annotated boxes, one a row, as `frame_map` takes them."""
-    rows = [
-        (clip.video, frame, box.class_index, *box.box_xyxy)
-        for clip in data.clips
-        for frame, boxes in enumerate(clip.boxes_by_frame)
-        for box in boxes
-    ]
-    return pd.DataFrame(rows, columns=TRUTH_COLUMNS)
+def detect_rows(detector: Detector, data: AnnotatedDataset) -> pd.DataFrame:
+    """The best box of every frame of all clips, as rows; DatasetError as `evaluate_detector`."""
+    return rows_table(row for clip in data.clips for row in detect_clip(detector, clip, BEST_BOX))
 
 
-def _detect_clip(detector: Detector, clip: AnnotatedClip) -> list[FrameDetections]:
+def detect_clip(
+    detector: Detector, clip: AnnotatedClip, selection: SelectionRule, *, batch_size: int = 1
+) -> Iterator[tuple[object, ...]]:
+    """The rows of one clip, in the order of `ROW_COLUMNS`."""
+    for found in _detections(detector, clip, selection, batch_size):
+        for box in found.detections:
+            yield (clip.video, found.frame, box.tube, box.label, box.score, *box.box_xyxy)
+
+
+def _detections(
+    detector: Detector, clip: AnnotatedClip, selection: SelectionRule, batch_size: int
+) -> list[FrameDetections]:
     try:
         with VideoReader(clip.path) as reader:
             size = (reader.info.width, reader.info.height)
-        frames = list(detect_video(clip.path, detector, rule=BEST_BOX))
+        found = detect_video(clip.path, detector, rule=selection, batch_size=batch_size)
+        frames = list(found)
     except VideoError as error:
         raise DatasetError(f"{clip.video}: a clip of the data set is bad: {error}") from error
     if (size, len(frames)) != ((clip.width, clip.height), clip.frames):

@@ -49,6 +49,31 @@ class FlowErrorRow:
     photometric_error: float
 
 
+class ErrorTally:
+    """End-point error over any number of samples, in flat memory."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(len(SPEED_BOUNDS_PX))
+        self._pixels = np.zeros(len(SPEED_BOUNDS_PX), dtype=np.int64)
+
+    def add(self, flow_uv: FlowArray, sample: FlowSample) -> None:
+        """Count the known pixels of one estimate."""
+        gap = np.hypot(*(flow_uv - sample.flow_uv))[sample.known]
+        speed = np.hypot(*sample.flow_uv)[sample.known]
+        classes = np.digitize(speed, SPEED_BOUNDS_PX) - 1
+        self._sums += np.bincount(classes, gap, len(SPEED_BOUNDS_PX))
+        self._pixels += np.bincount(classes, minlength=len(SPEED_BOUNDS_PX))
+
+    def result(self) -> EndPointError:
+        """The means; ValueError if no pixel was known."""
+        pixels = int(self._pixels.sum())
+        if not pixels:
+            raise ValueError("no pixel with known flow to measure the end-point error at")
+        of_class = zip(SPEED_BOUNDS_PX, self._sums, self._pixels, strict=True)
+        by_speed = {bound: float(total / count) for bound, total, count in of_class if count}
+        return EndPointError(float(self._sums.sum() / pixels), by_speed, pixels)
+
+
 def zero_flow(pair_rgb: NDArray[np.uint8]) -> FlowArray:
     """Nothing moves: what any estimator must beat."""
     return np.zeros((2, *pair_rgb.shape[1:3]), dtype=np.float32)
@@ -77,21 +102,10 @@ def end_point_error(estimate: FlowEstimator, samples: Iterable[FlowSample]) -> E
     Raises:
         ValueError: if there is no known pixel to measure at.
     """
-    errors, speeds = [], []
+    tally = ErrorTally()
     for sample in samples:
-        gap = np.hypot(*(estimate(sample.pair_rgb) - sample.flow_uv))
-        errors.append(gap[sample.known])
-        speeds.append(np.hypot(*sample.flow_uv)[sample.known])
-    if not sum(error.size for error in errors):
-        raise ValueError("no pixel with known flow to measure the end-point error at")
-    error, speed = np.concatenate(errors), np.concatenate(speeds)
-    classes = np.digitize(speed, SPEED_BOUNDS_PX) - 1
-    by_speed = {
-        bound: float(error[classes == k].mean())
-        for k, bound in enumerate(SPEED_BOUNDS_PX)
-        if (classes == k).any()
-    }
-    return EndPointError(float(error.mean()), by_speed, error.size)
+        tally.add(estimate(sample.pair_rgb), sample)
+    return tally.result()
 
 
 def photometric_error(estimate: FlowEstimator, pairs_rgb: Iterable[NDArray[np.uint8]]) -> float:

@@ -1,9 +1,9 @@
 """Frame mAP: how well boxes and classes of single frames agree with the truth.
 
-The convention, always to be printed next to the number: per class, detections in falling order of
-score take the best ground truth of their frame that is still free, if the IoU (without +1) reaches
-the threshold; average precision is the VOC all-points area; the mean is over the classes that have
-ground truth. Tables are pandas frames with one row a box:
+The rule (`rules`) is always to be printed next to the number. By our own, per class, detections in
+falling order of score take the best ground truth of their frame that is still free, if the IoU
+reaches the threshold; average precision is the VOC all-points area; the mean is over the classes
+that have ground truth. Tables are pandas frames with one row a box:
 
     truth       video, frame, class_index, x1, y1, x2, y2
     detections  the same and score
@@ -17,11 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tubedet.errors import DatasetError
+from tubedet.evaluation.rules import TUBEDET, Area, ScoringRule, all_points
 
-CONVENTION = (
-    "VOC all-points area, IoU without +1, each ground truth matched once (best remaining), "
-    "mean over classes having ground truth"
-)
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 FRAME_COLUMNS = ["video", "frame"]
 CLASS_COLUMNS = [*FRAME_COLUMNS, "class_index"]
@@ -36,18 +33,17 @@ class ClassCurve:
     ground_truths: int
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
+    area: Area = all_points
 
     @property
     def average_precision(self) -> float:
-        """Area under the curve whose precision is made to fall (VOC all points), in [0, 1]."""
-        recall = np.concatenate([[0.0], self.recall])
-        highest_to_come = np.maximum.accumulate(self.precision[::-1])[::-1]
-        return float(np.diff(recall) @ highest_to_come)
+        """The area under the curve by the rule, in [0, 1]."""
+        return self.area(self.recall, self.precision) if self.recall.size else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameMap:
-    """f-mAP at one threshold, with the curve of every class that has ground truth."""
+class MeanPrecision:
+    """f-mAP or video-mAP at one threshold, with the curve of every class that counts."""
 
     iou_threshold: float
     curves: dict[int, ClassCurve]
@@ -59,11 +55,16 @@ class FrameMap:
 
 
 def frame_map(
-    detections: pd.DataFrame, truth: pd.DataFrame, iou_thresholds: Sequence[float]
-) -> list[FrameMap]:
+    detections: pd.DataFrame,
+    truth: pd.DataFrame,
+    iou_thresholds: Sequence[float],
+    rule: ScoringRule = TUBEDET,
+    class_count: int = 0,
+) -> list[MeanPrecision]:
     """f-mAP at each threshold, over all frames that the tables speak of.
 
-    Equal scores count in the order of the table.
+    Equal scores count in the order of the table. `class_count` is the data set's number of classes,
+    for a rule that counts those without ground truth.
 
     Raises:
         DatasetError: if `truth` has no row.
@@ -71,16 +72,18 @@ def frame_map(
     if truth.empty:
         raise DatasetError("f-mAP is not defined without ground truth: no frame is annotated")
     detections = detections.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    if rule.whole_pixels:
+        detections = detections.assign(**detections[BOX_COLUMNS].round())
     truth = truth.reset_index(drop=True)
-    pairs = _overlapping_pairs(detections, truth, CLASS_COLUMNS, min(iou_thresholds))
+    pairs = overlapping_pairs(detections, truth, CLASS_COLUMNS, pixels=int(rule.inclusive))
+    pairs = pairs[pairs["iou"] >= min(iou_thresholds)]
     classes = detections["class_index"].to_numpy()
-    indices, counts = np.unique(truth["class_index"].to_numpy(), return_counts=True)
-    truths_of = dict(zip(indices.tolist(), counts.tolist(), strict=True))
+    truths_of = count_truths(truth["class_index"], rule, class_count)
     maps = []
     for threshold in iou_thresholds:
-        correct = _matched(pairs[pairs["iou"] >= threshold], len(detections), len(truth))
-        curves = {k: _curve(correct[classes == k], truths) for k, truths in truths_of.items()}
-        maps.append(FrameMap(threshold, curves))
+        enough = pairs[pairs["iou"] >= threshold]
+        correct = matched(enough, len(detections), len(truth), best_remaining=rule.best_remaining)
+        maps.append(mean_precision(threshold, correct, classes, truths_of, rule))
     return maps
 
 
@@ -91,17 +94,19 @@ def on_annotated_frames(detections: pd.DataFrame, truth: pd.DataFrame) -> pd.Dat
 
 def boxes_right(detections: pd.DataFrame, truth: pd.DataFrame, iou_threshold: float) -> float:
     """Share of annotated frames in which some detection meets some ground truth of any class."""
-    pairs = _overlapping_pairs(detections, truth, FRAME_COLUMNS, iou_threshold)
-    return pairs["place"].nunique() / len(truth[FRAME_COLUMNS].drop_duplicates())
+    pairs = overlapping_pairs(detections, truth, FRAME_COLUMNS)
+    right = pairs[pairs["iou"] >= iou_threshold]
+    return right["place"].nunique() / len(truth[FRAME_COLUMNS].drop_duplicates())
 
 
-def _overlapping_pairs(
-    detections: pd.DataFrame, truth: pd.DataFrame, same: list[str], least_iou: float
+def overlapping_pairs(
+    detections: pd.DataFrame, truth: pd.DataFrame, same: list[str], pixels: int = 0
 ) -> pd.DataFrame:
     """Every detection with every ground truth that agrees in the columns `same` and overlaps.
 
     Columns: `place`, a number for what they agree in; `detection` and `truth`, row positions;
-    `rank` of the detection at its place; `iou`. Ordered by detection, then falling IoU.
+    `rank` of the detection at its place; `iou`, both boxes being wider and higher by `pixels`.
+    Ordered by detection, then falling IoU.
     """
     # One number to join on: joining on several columns, one of them text, takes twice as long.
     both = pd.concat([detections[same], truth[same]])
@@ -110,14 +115,19 @@ def _overlapping_pairs(
     left = left.assign(detection=left.index, rank=left.groupby("place").cumcount())
     right = pd.DataFrame({"place": places[len(detections) :]})
     pairs = left.merge(right.assign(truth=right.index), on="place")
-    boxes = detections[BOX_COLUMNS].to_numpy(dtype=np.float64)[pairs["detection"]]
-    others = truth[BOX_COLUMNS].to_numpy(dtype=np.float64)[pairs["truth"]]
-    pairs = pairs.assign(iou=_iou_rowwise(boxes, others))
-    pairs = pairs[pairs["iou"] >= least_iou]
+    boxes = boxes_of(detections, pixels)[pairs["detection"]]
+    pairs = pairs.assign(iou=iou_rowwise(boxes, boxes_of(truth, pixels)[pairs["truth"]]))
+    pairs = pairs[pairs["iou"] > 0]
     return pairs.sort_values(["detection", "iou"], ascending=[True, False], kind="stable")
 
 
-def _iou_rowwise(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def boxes_of(table: pd.DataFrame, pixels: int = 0) -> NDArray[np.float64]:
+    """The boxes (N, 4) of a table, wider and higher by `pixels`."""
+    boxes: NDArray[np.float64] = table[BOX_COLUMNS].to_numpy(dtype=np.float64)
+    return boxes + np.array([0, 0, pixels, pixels], dtype=np.float64)
+
+
+def iou_rowwise(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """IoU of each box (N, 4) with the other box of its row, as (N,)."""
     sides = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
     shared = sides.clip(min=0).prod(axis=1)
@@ -127,23 +137,53 @@ def _iou_rowwise(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDA
     return iou
 
 
-def _matched(pairs: pd.DataFrame, detections: int, truths: int) -> NDArray[np.bool_]:
-    """Which detections take a ground truth.
+def matched(
+    pairs: pd.DataFrame, detections: int, truths: int, *, best_remaining: bool = True
+) -> NDArray[np.bool_]:
+    """Which detections take a ground truth, of pairs that overlap enough.
 
-    A frame's detections choose one after the other, but frames do not interfere: the first choices
-    of all frames are made at once, then all second ones, and so on. Two detections of one rank
-    never share a ground truth, as they differ in frame or class.
+    The detections of a place choose one after the other, but places do not interfere: the first
+    choices of all places are made at once, then all second ones, and so on. Two detections of one
+    rank never share a ground truth, as they differ in place.
     """
-    matched = np.zeros(detections, dtype=np.bool_)
+    right = np.zeros(detections, dtype=np.bool_)
+    if not best_remaining:  # everyone's favourite is fixed: the first who comes has it
+        favourites = pairs.drop_duplicates("detection").drop_duplicates("truth")
+        right[favourites["detection"]] = True
+        return right
     taken = np.zeros(truths, dtype=np.bool_)
     for _, of_rank in pairs.groupby("rank"):
         free = of_rank[~taken[of_rank["truth"].to_numpy()]]
         best = free.drop_duplicates("detection")  # the pairs of a detection come by falling IoU
-        matched[best["detection"]] = True
+        right[best["detection"]] = True
         taken[best["truth"]] = True
-    return matched
+    return right
 
 
-def _curve(correct: NDArray[np.bool_], ground_truths: int) -> ClassCurve:
+def count_truths(
+    class_indices: "pd.Series[int]", rule: ScoringRule, class_count: int
+) -> dict[int, int]:
+    """The number of ground truths of every class that counts."""
+    indices, counts = np.unique(class_indices.to_numpy(), return_counts=True)
+    found = dict(zip(indices.tolist(), counts.tolist(), strict=True))
+    if rule.over_all_classes:
+        return dict.fromkeys(range(class_count), 0) | found
+    return found
+
+
+def mean_precision(
+    threshold: float,
+    correct: NDArray[np.bool_],
+    classes: NDArray[np.intp],
+    truths_of: dict[int, int],
+    rule: ScoringRule,
+) -> MeanPrecision:
+    """The curves of detections that come by falling score, with whether each is correct."""
+    curves = {k: _curve(correct[classes == k], n, rule.area) for k, n in truths_of.items()}
+    return MeanPrecision(threshold, curves)
+
+
+def _curve(correct: NDArray[np.bool_], ground_truths: int, area: Area) -> ClassCurve:
     hits = np.cumsum(correct, dtype=np.float64)
-    return ClassCurve(ground_truths, hits / ground_truths, hits / np.arange(1, len(hits) + 1))
+    recall = hits / max(ground_truths, 1)  # without ground truth nothing is correct
+    return ClassCurve(ground_truths, recall, hits / np.arange(1, len(hits) + 1), area)

@@ -1,18 +1,16 @@
-"""Frame by frame, whether a detector's single box was right: for looking at, and for counting."""
+"""Frame by frame, whether the single best box was right: for looking at, and for counting."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from tubedet.boxes import iou_xyxy
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.detections import Detection
-from tubedet.evaluation.evaluate import BEST_BOX
-from tubedet.pipeline import detect_video
-from tubedet.runtime.detector import Detector
-
-RIGHT_IOU = 0.5
+from tubedet.evaluation.detection_errors import judged
+from tubedet.evaluation.detection_rows import best_of_each_frame, truth_table, with_class_index
+from tubedet.evaluation.frame_map import on_annotated_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,52 +21,51 @@ class FrameOutcome:
         clip: that the frame is of.
         frame: its number.
         truth: what is annotated, at least one box.
-        found: the best box, whatever its score; None if no box has an area.
-        box_right: it has an IoU of `RIGHT_IOU` or more with a true box.
-        action_right: with one of its own class.
+        found: the best box, whatever its score; None if there is none.
+        kind: of `detection_errors`; "missed" without a box.
+        iou: of the best box with the best true box of its class.
     """
 
     clip: AnnotatedClip
     frame: int
     truth: tuple[LabelledBox, ...]
     found: Detection | None
-    box_right: bool
-    action_right: bool
+    kind: str
+    iou: float
+
+    @property
+    def action_right(self) -> bool:
+        """The box has an IoU of `RIGHT_IOU` or more with a true box of its class."""
+        return self.kind == "right"
+
+    @property
+    def box_right(self) -> bool:
+        """With one of any class."""
+        return self.kind in ("right", "classification")
 
 
-def frame_outcomes(detector: Detector, data: AnnotatedDataset) -> Iterator[FrameOutcome]:
-    """Run every clip and judge its annotated frames.
+def frame_outcomes(rows: pd.DataFrame, data: AnnotatedDataset) -> Iterator[FrameOutcome]:
+    """Judge the annotated frames of all clips in their order.
 
-    Raises:
-        VideoError: for a clip that can't be read.
-        ValueError: for one that has not as many frames as annotated.
+    Args:
+        rows: of `detection_rows`; of every frame the best one is taken.
+        data: what they were found in.
     """
+    truth = truth_table(data)
+    best = best_of_each_frame(with_class_index(rows, data.class_names))
+    table = judged(on_annotated_frames(best, truth), truth)
+    found = {(row.video, row.frame): row for row in table.itertuples()}
     for clip in data.clips:
-        frames = detect_video(clip.path, detector, rule=BEST_BOX)
-        for found, truth in zip(frames, clip.boxes_by_frame, strict=True):
-            if truth:
-                best = next(iter(found.detections), None)
-                yield _judged(clip, found.frame, truth, best, data.class_names)
+        for frame, boxes in enumerate(clip.boxes_by_frame):
+            if boxes:
+                yield _outcome(clip, frame, boxes, found.get((clip.video, frame)))
 
 
-def _judged(
-    clip: AnnotatedClip,
-    frame: int,
-    truth: tuple[LabelledBox, ...],
-    found: Detection | None,
-    class_names: tuple[str, ...],
+def _outcome(
+    clip: AnnotatedClip, frame: int, truth: tuple[LabelledBox, ...], row: Any
 ) -> FrameOutcome:
-    if found is None:
-        return FrameOutcome(clip, frame, truth, None, box_right=False, action_right=False)
-    met = meets(found.box_xyxy, truth)
-    named = [class_names[box.class_index] == found.label for box in truth]
-    return FrameOutcome(
-        clip, frame, truth, found, box_right=any(met), action_right=any(map(min, met, named))
-    )
-
-
-def meets(box_xyxy: tuple[float, ...], truth: tuple[LabelledBox, ...]) -> list[bool]:
-    """For every true box, whether a box has an IoU of `RIGHT_IOU` or more with it."""
-    others = np.array([box.box_xyxy for box in truth])
-    met: list[bool] = (iou_xyxy(np.array([box_xyxy]), others)[0] >= RIGHT_IOU).tolist()
-    return met
+    if row is None:
+        return FrameOutcome(clip, frame, truth, None, kind="missed", iou=0.0)
+    box = (float(row.x1), float(row.y1), float(row.x2), float(row.y2))
+    found = Detection(row.label, int(row.class_index), float(row.score), box)
+    return FrameOutcome(clip, frame, truth, found, kind=row.kind, iou=float(row.iou))

@@ -16,7 +16,8 @@ from tubedet.datasets.augmentation import View
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import pair_at
 from tubedet.errors import DatasetError
-from tubedet.evaluation.evaluate import EvaluationResult, evaluate_detector
+from tubedet.evaluation.evaluate import evaluate_detector
+from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
 from tubedet.runtime.detector import Detector
 

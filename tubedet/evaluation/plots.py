@@ -1,6 +1,7 @@
 """Curves as pictures: precision against recall of an evaluation, losses of a training run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from math import ceil
 from pathlib import Path
@@ -9,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tubedet.errors import OutputError
-from tubedet.evaluation.evaluate import EvaluationResult
+from tubedet.evaluation.scoring import EvaluationResult
 
 COLUMNS = 5
 Points = Sequence[tuple[float, float]]  # x, y
@@ -43,6 +44,26 @@ def plot_precision_recall(result: EvaluationResult, path: Path) -> None:
     _write(figure, path)
 
 
+def plot_iou_curves(curves: Mapping[str, Points], path: Path) -> None:
+    """Draw f-mAP in percent against the IoU threshold to a PNG (Figure 2): {run: points}.
+
+    Raises:
+        OutputError: if it can't be written.
+    """
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    for run, points in curves.items():
+        thresholds, values = zip(*points, strict=True)
+        panel.plot(thresholds, [100 * value for value in values], label=run, marker=".")
+    panel.set(
+        xlim=(0, 1), ylim=(0, 100), xlabel="IoU threshold α", ylabel="f-mAP on annotated frames, %"
+    )
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+    _write(figure, path)
+
+
 def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> None:
     """Draw lines over training steps to a PNG: {panel's title: {line's label: points}}.
 
@@ -64,7 +85,11 @@ def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> N
 
 
 def _write(figure: Figure, path: Path) -> None:
+    pending = path.with_name(f".{path.name}.part")
     try:
-        figure.savefig(path, dpi=100, format="png")
+        figure.savefig(pending, dpi=100, format="png")
+        pending.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            pending.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot write the picture: {error}") from error

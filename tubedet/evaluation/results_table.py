@@ -1,12 +1,13 @@
 """The figures of an evaluation as files: JSON with everything, CSV with one class a row."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from tubedet.errors import OutputError
-from tubedet.evaluation.evaluate import EvaluationResult
+from tubedet.evaluation.scoring import EvaluationResult
 
 
 def per_class_table(result: EvaluationResult) -> pd.DataFrame:
@@ -24,16 +25,21 @@ def per_class_table(result: EvaluationResult) -> pd.DataFrame:
 
 def write_result_json(result: EvaluationResult, path: Path) -> None:
     """Write all figures; OutputError if the file can't be written."""
-    _write(path, json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
 def write_per_class_csv(result: EvaluationResult, path: Path) -> None:
     """Write the table of classes; OutputError if the file can't be written."""
-    _write(path, per_class_table(result).to_csv(index=False, float_format="%.6f"))
+    write_text(path, per_class_table(result).to_csv(index=False, float_format="%.6f"))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write beside the final name and rename; OutputError if that fails."""
+    pending = path.with_name(f".{path.name}.part")
     try:
-        path.write_text(text, encoding="utf-8")
+        pending.write_text(text, encoding="utf-8")
+        pending.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            pending.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot write the results: {error}") from error

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tubedet.datasets.batching import TrainingBatch
-from tubedet.evaluation.evaluate import EvaluationResult
+from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.detection_loss import detection_loss

@@ -20,7 +20,8 @@ from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.datasets.kinetics_samples import KineticsSamples
 from tubedet.errors import DatasetError, UsageError
-from tubedet.evaluation.evaluate import ClipEvaluated, EvaluationResult, evaluate_detector
+from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
+from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import TorchDetector, pick_device

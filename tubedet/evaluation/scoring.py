@@ -1,0 +1,164 @@
+"""All figures of one run: rows of detections against a part of a data set.
+
+Nothing here needs a network: the rows may come from a detector (`evaluate`) or from a file
+(`detection_rows`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.evaluation.detection_errors import ErrorBreakdown, error_breakdown
+from tubedet.evaluation.detection_rows import best_of_each_frame, truth_table, with_class_index
+from tubedet.evaluation.frame_map import (
+    MeanPrecision,
+    boxes_right,
+    frame_map,
+    on_annotated_frames,
+)
+from tubedet.evaluation.rules import TUBEDET, ScoringRule
+from tubedet.evaluation.video_map import video_map
+
+IOU_THRESHOLDS = (0.2, 0.5, 0.75)  # those of the paper's Table II
+CURVE_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # Figure 2
+ON_ANNOTATED = "f-mAP on annotated frames, "  # how the protocol in a run's file begins
+COCO_THRESHOLDS = tuple(at for at in CURVE_THRESHOLDS if at >= 0.5)  # 0.5:0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What counts: the paper's best box of each frame or every box, and by which rule."""
+
+    rule: ScoringRule = TUBEDET
+    all_boxes: bool = False
+
+    def describe(self) -> str:
+        """One line, to be shown next to every number."""
+        boxes = "all boxes" if self.all_boxes else "one box a frame"
+        return f"{boxes}; rule {self.rule.name}: {self.rule.describe()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who detected: a detector and its weights, or a file.
+
+    `unnameable` are classes of the data that it doesn't know; `frames_per_second` is the rate from
+    decoding to boxes with `batch_size` pairs at once, None where nothing was run.
+    """
+
+    description: str
+    weights_sha256: str | None = None
+    unnameable: tuple[str, ...] = ()
+    batch_size: int | None = None
+    frames_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationResult:
+    """Everything measured; `trimmed` counts annotated frames only, `all_frames` the others too.
+
+    `curve` is f-mAP on annotated frames at each of `CURVE_THRESHOLDS`. `box_right` is the share of
+    annotated frames whose box has an IoU of 0.5 or more with a ground truth of any class. `errors`
+    are those on annotated frames. `tubes` are video-mAPs at `CURVE_THRESHOLDS`, None of rows
+    without a tube. `rows` are what was judged.
+    """
+
+    data: AnnotatedDataset
+    source: Source
+    protocol: Protocol
+    rows: pd.DataFrame
+    curve: list[MeanPrecision]
+    all_frames: list[MeanPrecision]
+    box_right: float
+    errors: ErrorBreakdown
+    tubes: list[MeanPrecision] | None
+
+    @property
+    def trimmed(self) -> list[MeanPrecision]:
+        """The curve at `IOU_THRESHOLDS`."""
+        return [at for at in self.curve if at.iou_threshold in IOU_THRESHOLDS]
+
+    @property
+    def video_map(self) -> dict[str, float] | None:
+        """Video-mAP at 0.2, 0.5, 0.75, and its mean over 0.5 to 0.95; None without tubes."""
+        if self.tubes is None:
+            return None
+        mean_at = {at.iou_threshold: at.mean for at in self.tubes}
+        strict = [mean_at[threshold] for threshold in COCO_THRESHOLDS]
+        single = {str(threshold): mean_at[threshold] for threshold in IOU_THRESHOLDS}
+        return {**single, "0.5:0.95": sum(strict) / len(strict)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; all figures are fractions of 1."""
+        tubes = self.video_map
+        return {
+            "protocol": f"{ON_ANNOTATED}{self.protocol.describe()}",
+            "rule": self.protocol.rule.name,
+            "all_boxes": self.protocol.all_boxes,
+            "data": self.data.name,
+            "split": self.data.split,
+            "part": self.data.part,
+            "detector": self.source.description,
+            "weights_sha256": self.source.weights_sha256,
+            "batch_size": self.source.batch_size,
+            "frames_per_second": self.source.frames_per_second,
+            "videos": len(self.data.clips),
+            "frames": self.data.frames,
+            "missing_videos": list(self.data.missing_videos),
+            "unnameable_classes": list(self.source.unnameable),
+            "f_map": {str(at.iou_threshold): at.mean for at in self.trimmed},
+            "f_map_all_frames": {str(at.iou_threshold): at.mean for at in self.all_frames},
+            "f_map_curve": {str(at.iou_threshold): at.mean for at in self.curve},
+            "video_map": tubes,
+            "video_map_protocol": self.protocol.rule.describe_tubes() if tubes else None,
+            "box_right": self.box_right,
+            "errors": self.errors.to_dict(),
+            "per_class": self._per_class(),
+        }
+
+    def _per_class(self) -> dict[str, Any]:
+        return {
+            self.data.class_names[index]: {
+                "ground_truths": curve.ground_truths,
+                "ap": {
+                    str(at.iou_threshold): at.curves[index].average_precision for at in self.trimmed
+                },
+            }
+            for index, curve in self.trimmed[0].curves.items()
+        }
+
+
+def score_rows(
+    rows: pd.DataFrame, data: AnnotatedDataset, source: Source, protocol: Protocol
+) -> EvaluationResult:
+    """Every figure of the rows.
+
+    Video-mAP takes all rows that have a tube number, also under one box a frame.
+
+    Args:
+        rows: of `detection_rows`, of videos of the data.
+        data: the truth.
+        source: of the rows.
+        protocol: what counts.
+
+    Raises:
+        DatasetError: for a part without any annotated frame.
+    """
+    truth, classes, rule = truth_table(data), len(data.class_names), protocol.rule
+    found = with_class_index(rows, data.class_names)
+    detections = found if protocol.all_boxes else best_of_each_frame(found)
+    annotated = on_annotated_frames(detections, truth)
+    linked = bool(rows["tube"].notna().any())
+    return EvaluationResult(
+        data=data,
+        source=source,
+        protocol=protocol,
+        rows=rows,
+        curve=frame_map(annotated, truth, CURVE_THRESHOLDS, rule, classes),
+        all_frames=frame_map(detections, truth, IOU_THRESHOLDS, rule, classes),
+        box_right=boxes_right(annotated, truth, 0.5),
+        errors=error_breakdown(annotated, truth),
+        tubes=video_map(found, truth, CURVE_THRESHOLDS, rule, classes) if linked else None,
+    )
