@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.synthetic_video import write_video
 from tests.ucf_layout import BIKING, real_ucf_root, tube, video_record, write_layout
+from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.ucf101_24 import VideoAnnotation, load_ucf101_24, read_annotations
 from tubedet.errors import DatasetError
 
@@ -187,3 +189,26 @@ def test_real_clips_are_as_long_as_their_annotation_and_raw_streams_have_scaled_
     stored = published[diving.video].tubes[0].boxes_xyxy[0] * np.array([340, 256, 340, 256])
     (box,) = diving.boxes_by_frame[23]
     assert box.box_xyxy == pytest.approx(stored / np.array([320, 240, 320, 240]))
+
+
+def test_extracted_frames_stand_for_a_video_and_show_what_it_shows(tmp_path: Path) -> None:
+    record = video_record(3, tube(0, [[32, 24, 160, 120]]))
+    name = "Biking/a_g01_c01"
+    root = write_layout(tmp_path / "100%", {name: record}, [name])
+    write_biking(root, "a_g01_c01.avi", width=64, height=48, codec="ffv1", pixel_format="bgr0")
+    (video,) = load_ucf101_24(root).clips
+    decoded = ClipFrames().of(video)
+    folder = root / "rgb-images" / name
+    folder.mkdir(parents=True)
+    for number, rgb in enumerate(decoded, start=1):
+        assert cv2.imwrite(str(folder / f"{number:05d}.jpg"), rgb[..., ::-1])
+    video.path.unlink()
+
+    (extracted,) = load_ucf101_24(root).clips
+
+    assert (extracted.width, extracted.height) == (64, 48)
+    assert extracted.boxes_by_frame == video.boxes_by_frame
+    seen = ClipFrames(tmp_path / "kept").of(extracted)
+    assert np.abs(seen.astype(int) - decoded).mean() < 6  # what JPEG loses
+    nearest = [np.abs(seen.astype(int) - frame).mean(axis=(1, 2, 3)).argmin() for frame in decoded]
+    assert nearest == [0, 1, 2]

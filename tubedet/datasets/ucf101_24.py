@@ -2,7 +2,8 @@
 
     ROOT/annotations/pyannot.pkl       boxes of all 3,194 videos
     ROOT/annotations/testlist01.txt    names of split 1's test videos; the others are training
-    ROOT/videos/<class>/<video>.avi    or .mp4
+    ROOT/videos/<class>/<video>.avi    or .mp4, or
+    ROOT/rgb-images/<class>/<video>/00001.jpg …    frames extracted from it
 
 The annotation file is a Python 2 pickle, and a pickle can run any code: it is read by an unpickler
 that knows numpy's array constructors and nothing else. Its boxes are x, y, width, height in frames
@@ -76,7 +77,8 @@ def load_ucf101_24(
     clips, missing = [], []
     for video in _listed(root / "annotations" / "testlist01.txt", annotations, part):
         paths = [root / "videos" / f"{video}{suffix}" for suffix in SUFFIXES]
-        path = next((path for path in paths if path.is_file()), None)
+        paths.append(root / "rgb-images" / video)
+        path = next((path for path in paths if path.exists()), None)
         if path is None and not require_videos:
             clips.append(_sized_clip(video, paths[0], annotations[video], *ANNOTATED_SIZE))
         elif path is None:
@@ -86,7 +88,7 @@ def load_ucf101_24(
     if not clips:
         raise DatasetError(
             f"{root}: none of the {len(missing)} videos of part {part} is there; "
-            "expected videos/<class>/<video>.avi or .mp4"
+            "expected videos/<class>/<video>.avi or .mp4, or rgb-images/<class>/<video>/00001.jpg"
         )
     return AnnotatedDataset("ucf101-24", split, part, UCF101_24, tuple(clips), tuple(missing))
 

@@ -3,6 +3,7 @@
 Nothing is corrected here. Timestamps may be missing or run backwards, the container's frame count
 may be wrong; pictures are only turned upright and converted to 8-bit RGB. Sample aspect ratio and
 mirroring are left alone. Playlists are refused: they name other files and network addresses.
+A folder of images 00001.jpg, 00002.jpg, … is read as the video that they were extracted from.
 """
 
 from collections.abc import Generator, Iterator
@@ -26,6 +27,7 @@ from tubedet.video.time_range import TimePoint, TimeRange, has_reached
 
 NOMINAL_FPS = Fraction(25)  # where a stream has no rate at all; FFmpeg assumes it too
 NOT_VIDEO_FORMATS = {"tty", "hls", "dash", "concat"}  # FFmpeg draws any .txt; the rest: playlists
+EXTRACTED_FRAMES = "%05d.jpg"  # from 1 on, as UCF101-24's frames are published (gurkirt)
 CONTAINER_TIME_BASE = Fraction(1, av.time_base)
 
 
@@ -140,9 +142,13 @@ class VideoReader:
         if problem:
             raise VideoError(f"{self.path}: expected a video file, found {problem}")
         readable = ",".join(av.formats_available - NOT_VIDEO_FORMATS)
+        name, kind = str(self.path), None
+        if self.path.is_dir():
+            name, kind = f"{name.replace('%', '%%')}/{EXTRACTED_FRAMES}", "image2"
         try:
             with av.open(
-                f"file:{self.path}",  # else a name such as "http:…" would be an address
+                f"file:{name}",  # else a name such as "http:…" would be an address
+                format=kind,
                 metadata_errors="replace",
                 options={"format_whitelist": readable},
             ) as container:
@@ -210,7 +216,8 @@ class VideoReader:
 def _problem_of_path(path: Path) -> str | None:
     """What is wrong with a path before its content is looked at, in words."""
     if path.is_dir():
-        return "a folder; name a file in it"
+        first = path / (EXTRACTED_FRAMES % 1)
+        return None if first.is_file() else "a folder; name a file in it"
     if not path.exists():
         return "nothing there; check the path"
     if not path.is_file():
