@@ -280,6 +280,7 @@ def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
         "classes": ["walk"],
         "max_boxes": 1,
         "nms_iou": 0.45,
+        "link": False,
     }
 
 

@@ -1,6 +1,6 @@
 """What the detector says about a frame: frozen, plain Python, in source pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +10,8 @@ class Detection:
     `box_xyxy` is in source pixels after rotation (x right, y down, half-open), inside the frame.
     `class_index` is the position of `label` in the detector's class names. `score` is
     overlap × class probability, in [0, 1]. `tube` is None until boxes are linked over time.
+    `class_scores` are overlap × probability of every class, by class index, of this frame alone;
+    they are what linking smooths, and empty if whoever made the detection doesn't know them.
     """
 
     label: str
@@ -17,6 +19,7 @@ class Detection:
     score: float
     box_xyxy: tuple[float, float, float, float]
     tube: int | None = None
+    class_scores: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,11 @@ class FrameDetections:
     """The detections of one frame, highest score first; empty when nothing was found.
 
     `frame` counts decoded frames from 0; `pts` and `time_s` are the source's own, None where the
-    source has no timestamp.
+    source has no timestamp. `ended_tubes` will not be seen again, in this frame or a later one.
     """
 
     frame: int
     pts: int | None
     time_s: float | None
     detections: tuple[Detection, ...]
+    ended_tubes: tuple[int, ...] = ()

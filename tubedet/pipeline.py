@@ -6,6 +6,7 @@
     → network         runtime, models      flow, two streams, fusion: Figure 1 of the paper
     → decode boxes    models.yolov2        N candidates a frame, in fractions of the frame
     → pick            tubes.best_box       the paper's one box a frame, in source pixels
+    → link            tubes.linking        boxes into tubes, class scores smoothed; if asked for
     → render          render.annotate      boxes drawn into the frame
     → write           writers              annotated MP4, CSV, JSON, …
 
@@ -29,6 +30,7 @@ from tubedet.render.annotate import annotate
 from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import TorchDetector
 from tubedet.tubes.best_box import SelectionRule, select_boxes
+from tubedet.tubes.linking import TubeLinker
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
 from tubedet.video.preprocess import FrameGeometry, stack_pairs, stack_with_flow_images
@@ -77,6 +79,7 @@ def detect_video(
     rule: SelectionRule | None = None,
     batch_size: int = 1,
     flow_images: Path | None = None,
+    link: bool = False,
 ) -> Iterator[FrameDetections]:
     """The detections of every frame, lazily; a frame without any has an empty entry.
 
@@ -85,7 +88,7 @@ def detect_video(
         detector: from `load_detector`.
         start: beginning of the range, in seconds (`Fraction`) or as a frame (`int`).
         end: its end, exclusive.
-        stride, max_frames, rule, batch_size, flow_images: see `RunPlan`.
+        stride, max_frames, rule, batch_size, flow_images, link: see `RunPlan`.
 
     Raises:
         VideoError: if the file is no video, or has no frame in the range.
@@ -100,6 +103,7 @@ def detect_video(
         rule=rule,
         batch_size=batch_size,
         flow_images=flow_images,
+        link=link,
     )
     with VideoReader(path) as reader:
         for _, found in _detect(reader, detector, plan):
@@ -161,10 +165,14 @@ def _detect(
 ) -> Iterator[tuple[VideoFrame, FrameDetections | None]]:
     """Every frame of the span with its detections; None where the stride passes over it."""
     pairs = pair_frames(reader.frames(plan.span.start), plan.span.end)
+    rule = plan.rule_for(detector)
+    linker = TubeLinker(rule, detector.class_names) if plan.link else None
     frames = 0
     for batch in _batches(pairs, plan):
         due = [pair for pair, is_due in batch if is_due]
-        results = _detect_batch(due, detector, plan, reader.path)
+        clip = _to_clip(due, detector, plan.flow_images, reader.path.stem) if due else None
+        picked = _detect_batch(due, clip, detector, linker.candidates if linker else rule)
+        results = map(linker.link, picked) if linker else picked
         for pair, is_due in batch:
             yield pair.at, next(results) if is_due else None
         frames += len(batch)
@@ -194,13 +202,12 @@ def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[F
 
 
 def _detect_batch(
-    pairs: Sequence[FramePair], detector: Detector, plan: RunPlan, source: Path
+    pairs: Sequence[FramePair], clip: Tensor | None, detector: Detector, rule: SelectionRule
 ) -> Iterator[FrameDetections]:
-    """Some pairs through the network at once, and the boxes picked of each."""
-    if not pairs:
+    """Some pairs through the network at once, as one clip, and the boxes picked of each."""
+    if clip is None:
         return
-    rule = plan.rule_for(detector)
-    decoded = detector.predict(_to_clip(pairs, detector, plan.flow_images, source.stem))
+    decoded = detector.predict(clip)
     for pair, *candidates in zip(pairs, *(each.numpy() for each in decoded), strict=True):
         boxes_fraction, overlap, class_prob = candidates
         height, width = pair.at.rgb.shape[:2]

@@ -34,6 +34,7 @@ class RunPlan:
         rule: None for the paper's one box a frame, above the weights' own threshold.
         batch_size: pairs that go through the network together; 1 is online, as in the paper.
         flow_images: folder with `<video stem>/<frame:05d>.jpg`, for the `brox` preset alone.
+        link: boxes are linked into tubes, whose class scores are smoothed (`tubes.linking`).
 
     Raises:
         UsageError: if a number is below 1.
@@ -45,6 +46,7 @@ class RunPlan:
     rule: SelectionRule | None = None
     batch_size: int = 1
     flow_images: Path | None = None
+    link: bool = False
 
     def __post_init__(self) -> None:
         for name in ("stride", "max_frames", "batch_size"):
@@ -218,6 +220,7 @@ class VideoRun:
             "classes": sorted(rule.classes) if rule.classes is not None else None,
             "max_boxes": rule.max_boxes,
             "nms_iou": rule.nms_iou,
+            "link": plan.link,
         }
 
 

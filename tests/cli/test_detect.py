@@ -453,3 +453,34 @@ def test_the_meta_stands_beside_rows_that_were_not_asked_for(
     assert names(tmp_path / "out") == ["clip.meta.json", "clip.tubedet.mp4"]
     with av.open(str(tmp_path / "out/clip.tubedet.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 8
+
+
+def test_linked_boxes_bear_their_tube_and_segments_tell_when_it_was_seen(
+    detect: Detect, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = BOXES[0]._replace(score=0.6)
+    flicker = [[box._replace(class_index=int(number == 3))] for number in range(8)]
+    monkeypatch.setattr(
+        pipeline, "load_detector", lambda *_, **__: ScriptedDetector(script=flicker)
+    )
+
+    assert detect(video, "--link", "-f", "csv", "-f", "segments").exit_code == 0
+
+    found = rows(tmp_path / "out/clip.csv")
+    assert [(row["tube"], row["label"]) for row in found] == [("0", "walk")] * 8
+    assert [row["score"] for row in found[2:5]] == ["0.6000", "0.4500", "0.4800"]  # 3/4, 4/5
+    (segment,) = rows(tmp_path / "out/clip.segments.csv")
+    assert (segment["label"], segment["start_frame"], segment["end_frame"]) == ("walk", "0", "7")
+    settings = json.loads((tmp_path / "out/clip.meta.json").read_text("utf-8"))["settings"]
+    assert settings["link"] is True
+
+
+def test_without_links_every_frame_speaks_for_itself(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    assert detect(video, "--no-link").exit_code == 0
+    assert {row["tube"] for row in rows(tmp_path / "out/clip.csv")} == {""}
+
+    refused = detect(video, "--no-link", "-f", "segments", "--overwrite")
+    assert refused.exit_code == 2
+    assert "give --link too" in refused.stderr

@@ -188,3 +188,28 @@ def test_a_file_that_cannot_be_written_is_named(data: AnnotatedDataset, tmp_path
         write_result_json(result, tmp_path / "none" / "r.json")
     with pytest.raises(OutputError, match=r"r\.png: cannot write the picture"):
         plot_precision_recall(result, tmp_path / "none" / "r.png")
+
+
+def test_only_linked_boxes_are_smoothed_and_measured_as_tubes(data: AnnotatedDataset) -> None:
+    flicker = [right_script(RUN)[t] if t == 3 else right_script(WALK)[t] for t in range(FRAMES)]
+    script = [*flicker, *right_script(RUN)]
+
+    alone = result_of(data, script)
+    detector = ScriptedDetector(class_names=("walk", "run"), script=script)
+    *_, linked = evaluate_detector(detector, data, link=True)
+
+    assert isinstance(linked, EvaluationResult)
+    assert (alone.trimmed[0].curves[WALK].average_precision, alone.video_map) == (0.75, None)
+    assert linked.trimmed[0].curves[WALK].average_precision == 1.0
+    assert linked.video_map is not None
+    assert set(linked.video_map.values()) == {1.0}
+
+
+def test_stored_flow_is_looked_for_where_it_is_said_to_be(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    detector = ScriptedDetector(class_names=("walk", "run"), script=[])
+    detector.uses_flow_images = True
+
+    with pytest.raises(DatasetError, match=r"flow.walk.00001\.jpg"):
+        list(evaluate_detector(detector, data, flow_images=tmp_path / "flow"))

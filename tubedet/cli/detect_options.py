@@ -31,7 +31,7 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="mp4, csv, json or jsonl; repeatable.",
+        help="mp4, csv, json, jsonl, or segments (of linked boxes); repeatable.",
         show_default="mp4 and csv",
         rich_help_panel=OUTPUT,
     ),
@@ -162,6 +162,15 @@ NmsIou = Annotated[
         max=1,
         metavar="IOU",
         help="Suppress a box that overlaps a better one of its class by more than this.",
+        rich_help_panel=BOXES,
+    ),
+]
+
+Link = Annotated[
+    bool,
+    Option(
+        "--link/--no-link",
+        help="Link boxes over time into numbered tubes, whose action is that of all their boxes.",
         rich_help_panel=BOXES,
     ),
 ]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tubedet.cli.console import complain, report_absent, say, show_table
-from tubedet.errors import UsageError
+from tubedet.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from tubedet.datasets.annotated_clips import AnnotatedDataset
@@ -48,6 +48,13 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Pairs that the network sees at once.")
     ] = 1,
+    link: Annotated[
+        bool, typer.Option("--link", help="Link boxes into tubes first, as detect --link does.")
+    ] = False,
+    flow_images: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For the brox preset, as of detect."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
@@ -63,13 +70,18 @@ def evaluate(
 
     if detections is not None and weights is not None:
         raise UsageError("--detections scores a file, --weights runs a network: give one of them")
+    if detections is not None and (link or flow_images):
+        raise UsageError("--detections scores a file as it is: leave --link and --flow-images out")
+    if flow_images and not flow_images.is_dir():
+        raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
     protocol = Protocol(rule_named(rule), all_boxes)
     dataset = load_named_dataset(data, split, part, require_videos=detections is None)
     report_absent(dataset.missing_videos)
     if detections is not None:
         result = _score_file(detections, dataset, protocol)
     else:
-        result = _run(weights, device, dataset, protocol, batch_size)
+        how = {"batch_size": batch_size, "link": link, "flow_images": flow_images}
+        result = _run(weights, device, dataset, protocol, how)
     for write, path in (
         (write_result_json, json),
         (write_per_class_csv, csv),
@@ -100,7 +112,7 @@ def _run(
     device: str,
     dataset: "AnnotatedDataset",
     protocol: "Protocol",
-    batch_size: int,
+    how: dict[str, Any],
 ) -> "EvaluationResult":
     """The figures of a network, with a bar on stderr while it runs."""
     from rich.console import Console
@@ -112,7 +124,7 @@ def _run(
 
     detector = load_detector(weights, device=device)
     events = track(
-        evaluate_detector(detector, dataset, protocol, batch_size=batch_size),
+        evaluate_detector(detector, dataset, protocol, **how),
         f"{dataset.name}, {dataset.part}",
         total=len(dataset.clips) + 1,  # the result is the last event
         console=Console(stderr=True),
@@ -160,7 +172,7 @@ def _draw(result: "EvaluationResult", number: int, folder: Path) -> None:
 
     pictures = list(write_best_and_worst(result, number, folder))
     say(f"{len(pictures)} pictures of best and worst frames are in {folder}")
-    if absent := [clip.video for clip in result.data.clips if not clip.path.is_file()]:
+    if absent := [clip.video for clip in result.data.clips if not clip.path.exists()]:
         complain(f"no picture of {len(absent)} clips, whose videos are not there: {absent[0]}, …")
 
 

@@ -1,11 +1,13 @@
 """Run a detector over a part of a data set and measure its boxes against the annotation.
 
 Frames take the same way as in `tubedet detect`: decoded, paired, stretched; one box a frame, of
-whatever score, or all that suppression leaves. Nothing is linked or smoothed over time.
+whatever score, or all that suppression leaves. Nothing is linked or smoothed over time, unless it
+is asked for.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import pandas as pd
@@ -29,6 +31,16 @@ _ALL_BOXES_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """How the boxes of a clip are made; see `evaluate_detector`."""
+
+    selection: SelectionRule = BEST_BOX
+    batch_size: int = 1
+    link: bool = False
+    flow_images: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClipEvaluated:
     """Progress: one more clip has been run; `done` of `total`."""
 
@@ -43,6 +55,8 @@ def evaluate_detector(
     protocol: Protocol | None = None,
     *,
     batch_size: int = 1,
+    link: bool = False,
+    flow_images: Path | None = None,
 ) -> Iterator[ClipEvaluated | EvaluationResult]:
     """Run every clip, yielding progress, and at the end the result.
 
@@ -51,22 +65,28 @@ def evaluate_detector(
         data: what it is run on.
         protocol: what counts; by default the paper's best box and our own rule.
         batch_size: pairs that the network sees at once.
+        link: link boxes into tubes first, as `tubedet detect --link` does.
+        flow_images: folder of stored flow, for the `brox` preset alone.
 
     Raises:
         DatasetError: for a clip that can't be read or doesn't have the annotated size and length,
             and for a part without any annotated frame.
     """
     protocol = protocol or Protocol()
-    selection = ALL_BOXES if protocol.all_boxes else BEST_BOX
+    plan = EvaluationPlan(
+        ALL_BOXES if protocol.all_boxes else BEST_BOX, batch_size, link, flow_images
+    )
     rows: list[tuple[object, ...]] = []
     seconds = 0.0
     for done, clip in enumerate(data.clips, start=1):
         began = perf_counter()
-        rows += detect_clip(detector, clip, selection, batch_size=batch_size)
+        rows += detect_clip(detector, clip, plan)
         seconds += perf_counter() - began
         yield ClipEvaluated(clip.video, done, len(data.clips))
     source = Source(
-        description=detector.description + (_ALL_BOXES_NOTE if protocol.all_boxes else ""),
+        description=detector.description
+        + (_ALL_BOXES_NOTE if protocol.all_boxes else "")
+        + ("; linked into tubes" if link else ""),
         weights_sha256=detector.weights_sha256,
         unnameable=tuple(name for name in data.class_names if name not in detector.class_names),
         batch_size=batch_size,
@@ -77,25 +97,32 @@ def evaluate_detector(
 
 def detect_rows(detector: Detector, data: AnnotatedDataset) -> pd.DataFrame:
     """The best box of every frame of all clips, as rows; DatasetError as `evaluate_detector`."""
-    return rows_table(row for clip in data.clips for row in detect_clip(detector, clip, BEST_BOX))
+    return rows_table(row for clip in data.clips for row in detect_clip(detector, clip))
 
 
 def detect_clip(
-    detector: Detector, clip: AnnotatedClip, selection: SelectionRule, *, batch_size: int = 1
+    detector: Detector, clip: AnnotatedClip, plan: EvaluationPlan | None = None
 ) -> Iterator[tuple[object, ...]]:
     """The rows of one clip, in the order of `ROW_COLUMNS`."""
-    for found in _detections(detector, clip, selection, batch_size):
+    for found in _detections(detector, clip, plan or EvaluationPlan()):
         for box in found.detections:
             yield (clip.video, found.frame, box.tube, box.label, box.score, *box.box_xyxy)
 
 
 def _detections(
-    detector: Detector, clip: AnnotatedClip, selection: SelectionRule, batch_size: int
+    detector: Detector, clip: AnnotatedClip, plan: EvaluationPlan
 ) -> list[FrameDetections]:
     try:
         with VideoReader(clip.path) as reader:
             size = (reader.info.width, reader.info.height)
-        found = detect_video(clip.path, detector, rule=selection, batch_size=batch_size)
+        found = detect_video(
+            clip.path,
+            detector,
+            rule=plan.selection,
+            batch_size=plan.batch_size,
+            link=plan.link,
+            flow_images=plan.flow_images,
+        )
         frames = list(found)
     except VideoError as error:
         raise DatasetError(f"{clip.video}: a clip of the data set is bad: {error}") from error

@@ -38,7 +38,7 @@ def write_best_and_worst(result: EvaluationResult, number: int, folder: Path) ->
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make the folder: {error}") from error
-    there = tuple(clip for clip in result.data.clips if clip.path.is_file())
+    there = tuple(clip for clip in result.data.clips if clip.path.exists())
     data = replace(result.data, clips=there)
     for label, outcomes in _by_class(data, frame_outcomes(result.rows, data)):
         for kind, chosen in zip(("best", "worst"), best_and_worst(outcomes, number), strict=True):

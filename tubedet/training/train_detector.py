@@ -108,7 +108,7 @@ def prepare_training(
         samples,
         run,
         publish=partial(publish, described) if run.writes else _leave_it,
-        validate=_validation(validation, config, device),
+        validate=_validation(validation, config, device, flow_images),
         objective=RecognitionObjective() if recognises else None,
         processes=processes,
     )
@@ -199,7 +199,9 @@ def _require_same_data(stored: dict[str, Any], now: dict[str, Any], run: RunFold
             )
 
 
-def _validation(validation: Data | None, config: DetectorConfig, device: str) -> Validate | None:
+def _validation(
+    validation: Data | None, config: DetectorConfig, device: str, flow_images: Path | None
+) -> Validate | None:
     """What measures a network on the validation part."""
     if validation is None:
         return None
@@ -209,7 +211,7 @@ def _validation(validation: Data | None, config: DetectorConfig, device: str) ->
     def detect(network: TwoStreamDetector) -> Iterator[ClipEvaluated | EvaluationResult]:
         # A detector takes its network over, and this one is still in training.
         detector = TorchDetector(deepcopy(network), config, device=device)
-        return evaluate_detector(detector, validation)
+        return evaluate_detector(detector, validation, flow_images=flow_images)
 
     return detect
 

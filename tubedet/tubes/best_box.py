@@ -113,36 +113,42 @@ def yolo2_pytorch_boxes(
 
 
 class _Candidates(NamedTuple):
-    """Boxes (N, 4) with score and most probable class, (N,) each."""
+    """Boxes (N, 4) with score and most probable class, (N,) each, and all class scores (N, C)."""
 
     boxes_xyxy: FloatArray
     scores: FloatArray
     class_indices: NDArray[np.intp]
+    class_scores: FloatArray
 
     def take(self, indices: NDArray[np.intp]) -> "_Candidates":
         return _Candidates(
-            self.boxes_xyxy[indices], self.scores[indices], self.class_indices[indices]
+            self.boxes_xyxy[indices],
+            self.scores[indices],
+            self.class_indices[indices],
+            self.class_scores[indices],
         )
 
     def detections(self, class_names: tuple[str, ...]) -> tuple[Detection, ...]:
-        rows = zip(self.boxes_xyxy.tolist(), self.scores, self.class_indices, strict=True)
+        rows = zip(*(values.tolist() for values in self), strict=True)
         return tuple(
             Detection(
                 label=class_names[class_index],
-                class_index=int(class_index),
-                score=float(score),
+                class_index=class_index,
+                score=score,
                 box_xyxy=(x1, y1, x2, y2),
+                class_scores=tuple(class_scores),
             )
-            for (x1, y1, x2, y2), score, class_index in rows
+            for (x1, y1, x2, y2), score, class_index, class_scores in rows
         )
 
 
 def _score(boxes_xyxy: FloatArray, overlap: FloatArray, class_prob: FloatArray) -> _Candidates:
     """Every box with its best class; a score that isn't finite becomes NaN: it passes nothing."""
     with np.errstate(invalid="ignore"):
+        class_scores = overlap[:, None] * class_prob
         scores = overlap * class_prob.max(axis=1)
     finite = np.where(np.isfinite(scores), scores, np.nan)
-    return _Candidates(boxes_xyxy, finite, class_prob.argmax(axis=1))
+    return _Candidates(boxes_xyxy, finite, class_prob.argmax(axis=1), class_scores)
 
 
 def _survivors(found: _Candidates, nms_iou: float) -> NDArray[np.intp]:

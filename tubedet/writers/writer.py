@@ -11,6 +11,7 @@ from tubedet.writers.json import JsonWriter
 from tubedet.writers.jsonl import JsonlWriter
 from tubedet.writers.mp4 import Mp4Writer
 from tubedet.writers.output_target import OutputTarget
+from tubedet.writers.segments import SegmentsWriter
 
 
 class Output(Protocol):
@@ -73,6 +74,7 @@ WRITERS: dict[str, WriterFactory] = {
     "csv": CsvWriter,
     "json": JsonWriter,
     "jsonl": JsonlWriter,
+    "segments": SegmentsWriter,
 }
 
 

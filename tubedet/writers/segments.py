@@ -1,0 +1,94 @@
+"""From linked boxes to what editors and analysts ask for: who did what from when to when.
+
+A segment is a run of a tube's boxes with one label.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tubedet.detections import Detection, FrameDetections
+from tubedet.writers.text_file import TextFile
+
+COLUMNS = ("video", "tube", "label", "start_frame", "end_frame", "start_s", "end_s", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSegment:
+    """One tube's action, from its first to its last box with this label, both included.
+
+    `start_s` and `end_s` are those frames' times, None where the source has none; `score` is the
+    mean of the boxes' scores, of which there are `boxes`.
+    """
+
+    tube: int
+    label: str
+    start_frame: int
+    end_frame: int
+    start_s: float | None
+    end_s: float | None
+    score: float
+    boxes: int
+
+
+class SegmentsWriter(TextFile):
+    """STEM.segments.csv, a segment a line, in the order in which they end.
+
+    A segment is written when its tube ends or is said to do something else: only open ones are
+    kept. Boxes without a tube belong to no segment.
+    """
+
+    suffix = ".segments.csv"
+
+    def begin(self) -> None:
+        """Write the header."""
+        self._open: dict[int, ActionSegment] = {}
+        self._csv = csv.writer(self.text, lineterminator="\n")
+        self._csv.writerow(COLUMNS)
+
+    def add(self, detections: FrameDetections) -> None:
+        """Write the segments that this frame ends."""
+        for segment in self._ended_by(detections):
+            self._put(segment)
+
+    def end(self) -> None:
+        """Write the segments that are still open."""
+        for segment in self._open.values():
+            self._put(segment)
+
+    def _put(self, segment: ActionSegment) -> None:
+        times = ("" if t is None else f"{t:.6f}" for t in (segment.start_s, segment.end_s))
+        frames = (segment.start_frame, segment.end_frame)
+        score = f"{segment.score:.4f}"
+        self._csv.writerow((self.target.video, segment.tube, segment.label, *frames, *times, score))
+
+    def _ended_by(self, found: FrameDetections) -> Iterator[ActionSegment]:
+        for box in found.detections:
+            if box.tube is None:
+                continue
+            current = self._open.get(box.tube)
+            if current is not None and current.label == box.label:
+                self._open[box.tube] = _prolonged(current, found, box)
+                continue
+            if current is not None:
+                yield current
+            self._open[box.tube] = _begun(found, box, box.tube)
+        for tube in found.ended_tubes:
+            if tube in self._open:
+                yield self._open.pop(tube)
+
+
+def _begun(found: FrameDetections, box: Detection, tube: int) -> ActionSegment:
+    frame, time_s = found.frame, found.time_s
+    return ActionSegment(tube, box.label, frame, frame, time_s, time_s, box.score, 1)
+
+
+def _prolonged(segment: ActionSegment, found: FrameDetections, box: Detection) -> ActionSegment:
+    boxes = segment.boxes + 1
+    return replace(
+        segment,
+        end_frame=found.frame,
+        end_s=found.time_s,
+        score=segment.score + (box.score - segment.score) / boxes,
+        boxes=boxes,
+    )
