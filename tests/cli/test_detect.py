@@ -464,7 +464,7 @@ def test_linked_boxes_bear_their_tube_and_segments_tell_when_it_was_seen(
         pipeline, "load_detector", lambda *_, **__: ScriptedDetector(script=flicker)
     )
 
-    assert detect(video, "--link", "-f", "csv", "-f", "segments").exit_code == 0
+    assert detect(video, "-f", "csv", "-f", "segments").exit_code == 0
 
     found = rows(tmp_path / "out/clip.csv")
     assert [(row["tube"], row["label"]) for row in found] == [("0", "walk")] * 8
@@ -483,4 +483,4 @@ def test_without_links_every_frame_speaks_for_itself(
 
     refused = detect(video, "--no-link", "-f", "segments", "--overwrite")
     assert refused.exit_code == 2
-    assert "give --link too" in refused.stderr
+    assert "leave --no-link out" in refused.stderr

@@ -33,7 +33,7 @@ def detect(
     max_boxes: options.MaxBoxes = None,
     all_boxes: options.AllBoxes = False,
     nms_iou: options.NmsIou = 0.45,
-    link: options.Link = False,
+    link: options.Link = True,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -53,7 +53,7 @@ def detect(
     _refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
     if "segments" in chosen and not link:
-        raise UsageError("-f segments are those of linked boxes: give --link too")
+        raise UsageError("-f segments are those of linked boxes: leave --no-link out")
     span = TimeRange.from_options(start, end, duration)
     if flow_images and not flow_images.is_dir():
         raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
