@@ -12,6 +12,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from tubedet import __version__
+from tubedet.cli.benchmark import benchmark
 from tubedet.cli.console import complain, explain, say, show_traceback
 from tubedet.cli.detect import detect
 from tubedet.cli.doctor import doctor
@@ -100,6 +101,7 @@ app.command("evaluate")(with_exit_codes(evaluate))
 app.command("evaluate-curve")(with_exit_codes(evaluate_curve))
 app.command("evaluate-table")(with_exit_codes(evaluate_table))
 app.command("evaluate-flow")(with_exit_codes(evaluate_flow))
+app.command("benchmark")(with_exit_codes(benchmark))
 app.command("doctor")(with_exit_codes(doctor))
 app.command("train")(with_exit_codes(train))
 app.command("pretrain-flow")(with_exit_codes(pretrain_flow))

@@ -1,0 +1,73 @@
+"""`tubedet benchmark`: frames a second on this machine, as in the paper's Table IV."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from tubedet.cli.console import say, show_table
+from tubedet.errors import UsageError
+
+if TYPE_CHECKING:
+    from tubedet.benchmark.throughput import Benchmark
+
+
+def benchmark(
+    video: Annotated[Path, Argument(help="Its first frames go through the whole pipeline.")],
+    *,
+    presets: Annotated[
+        list[str] | None,
+        Option("--preset", metavar="NAME", help="Repeatable.", show_default="all of them"),
+    ] = None,
+    json: Annotated[Path | None, Option(help="Write all figures to this file.")] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda, mps.")] = "auto",
+    precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    debug: Annotated[bool, Option("--debug", help="Show where an error arose.")] = False,
+) -> None:
+    """Measure frames a second of the presets at batch 1 and 4 (Table IV).
+
+    Network alone, and all from the file to the annotated MP4: medians of
+    five rounds. All presets take some five minutes on two CPU cores.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from tubedet.benchmark.throughput import ROUNDS, Benchmark, benchmark_presets
+    from tubedet.models.presets import PRESETS
+
+    if unknown := sorted(set(presets or ()) - set(PRESETS)):
+        raise UsageError(f"--preset {unknown[0]}: not one of {', '.join(PRESETS)}")
+    chosen = presets or PRESETS
+    events = benchmark_presets(video, chosen, device=device, precision=precision)
+    total = len(chosen) * ROUNDS + 1  # the result is the last event
+    bar = Console(stderr=True)
+    *_, result = track(events, "benchmark", total=total, console=bar, transient=True)
+    assert isinstance(result, Benchmark)
+    _show(result)
+    if json is not None:
+        from json import dumps
+
+        from tubedet.evaluation.results_table import write_text
+
+        write_text(json, dumps(result.to_dict(), indent=2) + "\n")
+
+
+def _show(result: "Benchmark") -> None:
+    peaks = ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in result.peaks.items())
+    say(f"{result.processor}, {result.threads} threads, PyTorch {result.torch_version}")
+    say(f"convolution peak of the processor: {peaks}")
+    say("frames a second, medians of five rounds; pipeline: decode to annotated MP4")
+    show_table(
+        ("network", "px", "weights", "batch", "network only", "pipeline"),
+        [
+            (
+                row.detector,
+                str(row.input_size),
+                row.weights,
+                str(row.batch_size),
+                f"{row.network:.1f}",
+                "needs flow images" if row.pipeline is None else f"{row.pipeline:.1f}",
+            )
+            for row in result.rows
+        ],
+    )
