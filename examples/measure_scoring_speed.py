@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from tubedet.boxes import iou_xyxy
+from tubedet.datasets.row_files import BOX_COLUMNS
 from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.evaluation.detection_rows import truth_table
-from tubedet.evaluation.frame_map import BOX_COLUMNS, DETECTION_COLUMNS, TRUTH_COLUMNS, frame_map
+from tubedet.evaluation.frame_map import DETECTION_COLUMNS, TRUTH_COLUMNS, frame_map
 from tubedet.evaluation.rules import all_points
 
 IOU_THRESHOLDS = (0.2, 0.5, 0.75)

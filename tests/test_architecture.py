@@ -24,13 +24,14 @@ LAYERS = (
     {"cli"},
 )
 HOMES = {
+    "defusedxml": ("datasets/cvat.py",),
     "av": ("video/codecs.py", "video/reader.py", "writers/mp4"),
     "cv2": ("render/", "video/preprocess.py", "datasets/"),
     "h5py": ("checkpoints/",),
     "matplotlib": ("evaluation/plots.py",),
     "onnxruntime": ("runtime/",),
     "openvino": ("runtime/",),
-    "pandas": ("writers/", "evaluation/"),
+    "pandas": ("writers/", "evaluation/", "datasets/row_files.py"),
     "ray": ("batch/cluster.py",),
     "rich": ("cli/",),
     "safetensors": ("checkpoints/",),

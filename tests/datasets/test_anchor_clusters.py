@@ -28,12 +28,12 @@ def test_sizes_share_a_corner() -> None:
     np.testing.assert_allclose(iou, [[2 / 5, 1.0, 4 / 16]])
 
 
-def test_anchors_are_the_means_of_clear_clusters_smallest_first() -> None:
+def test_anchors_are_the_medians_of_clear_clusters_smallest_first() -> None:
     sizes = np.array([[8.0, 8.2], [1.0, 2.0], [8.0, 7.8], [1.2, 2.2], [8.3, 8.0], [1.1, 1.8]])
 
     anchors = cluster_anchors(sizes, anchors=2)
 
-    np.testing.assert_allclose(anchors, [[1.1, 2.0], [8.1, 8.0]])
+    np.testing.assert_allclose(anchors, [[1.1, 2.0], [8.0, 8.0]])
 
 
 def test_equal_seeds_give_equal_anchors() -> None:

@@ -1,21 +1,26 @@
 """Which frames are drawn, and how often."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampler, pair_at
+from tubedet.datasets.frame_pair_sampling import (
+    BACKGROUND_SHARE,
+    FramePairSampler,
+    SequenceSampler,
+    pair_at,
+)
 from tubedet.errors import DatasetError
-
-BOX = LabelledBox(0, (0, 0, 4, 4))
 
 
 def clip_of(video: str, class_index: int, annotated: str) -> AnnotatedClip:
     """A clip with one frame a letter: "x" is annotated, "-" is not."""
-    boxes = tuple((BOX,) if mark == "x" else () for mark in annotated)
+    box = LabelledBox(class_index, (0, 0, 4, 4))
+    boxes = tuple((box,) if mark == "x" else () for mark in annotated)
     return AnnotatedClip(video, Path(video), class_index, video, 8, 6, boxes)
 
 
@@ -83,3 +88,15 @@ def test_sequences_need_no_clip_of_every_class_but_one_box() -> None:
     assert sampler.draw(np.random.default_rng(0), 1).clip.video == "a"
     with pytest.raises(DatasetError, match="no clip has a box"):
         SequenceSampler(data_of(clip_of("b", 0, "--")), seed=0)
+
+
+def test_frames_known_to_show_nobody_are_drawn_now_and_then_and_unknown_ones_never() -> None:
+    data = data_of(replace(clip_of("a", 0, "x---"), examined_frames=frozenset({0, 2})))
+    data = replace(data, class_names=("walk",))
+    sampler, rng = FramePairSampler(data), np.random.default_rng(0)
+    draws = 2000
+
+    drawn = Counter(sampler.draw(rng).at for _ in range(draws))
+
+    assert set(drawn) == {0, 2}
+    assert drawn[2] / draws == pytest.approx(BACKGROUND_SHARE, abs=0.02)

@@ -15,7 +15,7 @@ def test_a_name_and_a_path_load_the_data() -> None:
     assert (data.name, data.part) == ("jhmdb-21", "validation")
 
 
-@pytest.mark.parametrize("text", ["jhmdb-21", "jhmdb-21:", "coco:/data", ":/data"])
+@pytest.mark.parametrize("text", ["jhmdb-21", "jhmdb-21:", "imagenet:/data", ":/data"])
 def test_another_shape_or_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected NAME:PATH with a NAME of jhmdb-21"):
         load_named_dataset(text, 1, "test")

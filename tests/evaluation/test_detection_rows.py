@@ -10,12 +10,11 @@ import pytest
 
 from tests.ucf_layout import tube, video_record, write_layout
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
+from tubedet.datasets.row_files import ROW_COLUMNS, read_rows
 from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.errors import DatasetError
 from tubedet.evaluation.detection_rows import (
-    ROW_COLUMNS,
     best_of_each_frame,
-    read_rows,
     rows_of_data,
     rows_table,
     truth_table,

@@ -14,6 +14,7 @@ import typer
 from tubedet import __version__
 from tubedet.cli.benchmark import benchmark
 from tubedet.cli.console import complain, explain, say, show_traceback
+from tubedet.cli.data import anchors, check, data_app
 from tubedet.cli.detect import detect
 from tubedet.cli.doctor import doctor
 from tubedet.cli.evaluate import evaluate
@@ -105,6 +106,9 @@ app.command("benchmark")(with_exit_codes(benchmark))
 app.command("doctor")(with_exit_codes(doctor))
 app.command("train")(with_exit_codes(train))
 app.command("pretrain-flow")(with_exit_codes(pretrain_flow))
+app.add_typer(data_app, name="data")
+data_app.command("check")(with_exit_codes(check))
+data_app.command("anchors")(with_exit_codes(anchors))
 app.add_typer(weights_app, name="weights")
 weights_app.command("list")(with_exit_codes(list_weights))
 weights_app.command("show")(with_exit_codes(show_weights))

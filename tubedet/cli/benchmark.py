@@ -56,12 +56,13 @@ def _show(result: "Benchmark") -> None:
     peaks = ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in result.peaks.items())
     say(f"{result.processor}, {result.threads} threads, PyTorch {result.torch_version}")
     say(f"convolution peak of the processor: {peaks}")
-    say("frames a second, medians of five rounds; pipeline: decode to annotated MP4")
+    how = result.rows[0].detector.partition(" on ")[2]
+    say(f"frames a second on {how}, medians of five rounds; pipeline: decode to annotated MP4")
     show_table(
-        ("network", "px", "weights", "batch", "network only", "pipeline"),
+        ("preset", "px", "weights", "batch", "network only", "pipeline"),
         [
             (
-                row.detector,
+                row.preset,
                 str(row.input_size),
                 row.weights,
                 str(row.batch_size),

@@ -98,7 +98,8 @@ def _score_file(
     path: Path, dataset: "AnnotatedDataset", protocol: "Protocol"
 ) -> "EvaluationResult":
     """The figures of a file of rows; no network is loaded."""
-    from tubedet.evaluation.detection_rows import read_rows, rows_of_data
+    from tubedet.datasets.row_files import read_rows
+    from tubedet.evaluation.detection_rows import rows_of_data
     from tubedet.evaluation.scoring import Source, score_rows
 
     rows, remarks = rows_of_data(read_rows(path), dataset, path)

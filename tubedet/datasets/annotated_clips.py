@@ -7,6 +7,7 @@ never learn where the annotations came from. Records are plain and frozen; pixel
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,19 @@ class LabelledBox(NamedTuple):
     tube: int = 0
 
 
+def misplaced_boxes(
+    video: str, width: int, height: int, boxes_by_frame: Iterable[Iterable[LabelledBox]]
+) -> Iterator[str]:
+    """In one line each, the boxes that are empty, no numbers, or reach out of the frame."""
+    for frame, boxes in enumerate(boxes_by_frame):
+        for _, (x1, y1, x2, y2), _ in boxes:
+            if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+                yield (
+                    f"{video}: frame {frame}: expected a box inside {width}x{height}, "
+                    f"found ({x1}, {y1}, {x2}, {y2})"
+                )
+
+
 @dataclass(frozen=True, slots=True)
 class AnnotatedClip:
     """One video of a data set.
@@ -40,6 +54,9 @@ class AnnotatedClip:
         width: of the frame that the boxes are measured in, in pixels.
         height: of the same frame.
         boxes_by_frame: for every frame its boxes; an empty tuple where nothing is annotated.
+        examined_frames: frames that somebody looked at: those without a box are background, to be
+            learned from; of all others nothing is known. None where the data set doesn't say:
+            frames without a box are then not learned from, and count as empty in evaluation.
 
     Raises:
         DatasetError: if a box is empty or leaves the frame.
@@ -52,20 +69,31 @@ class AnnotatedClip:
     width: int
     height: int
     boxes_by_frame: tuple[tuple[LabelledBox, ...], ...]
+    examined_frames: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
-        for frame, boxes in enumerate(self.boxes_by_frame):
-            for _, (x1, y1, x2, y2), _ in boxes:
-                if not (0 <= x1 < x2 <= self.width and 0 <= y1 < y2 <= self.height):
-                    raise DatasetError(
-                        f"{self.video}: frame {frame}: expected a box inside "
-                        f"{self.width}x{self.height}, found ({x1}, {y1}, {x2}, {y2})"
-                    )
+        for problem in misplaced_boxes(self.video, self.width, self.height, self.boxes_by_frame):
+            raise DatasetError(problem)
 
     @property
     def frames(self) -> int:
         """Number of frames that the annotation speaks of."""
         return len(self.boxes_by_frame)
+
+    def frames_of_class(self, class_index: int) -> list[int]:
+        """Frames that show somebody of this class."""
+        return [
+            frame
+            for frame, boxes in enumerate(self.boxes_by_frame)
+            if any(box.class_index == class_index for box in boxes)
+        ]
+
+    @property
+    def background_frames(self) -> list[int]:
+        """Frames that somebody looked at and found nobody in."""
+        return [
+            frame for frame in sorted(self.examined_frames or ()) if not self.boxes_by_frame[frame]
+        ]
 
 
 @dataclass(frozen=True)
@@ -105,6 +133,9 @@ class AnnotatedDataset:
     def require_every_class(self) -> None:
         """Raise DatasetError if a class has no clip: it could not be learned."""
         clips_of = Counter(clip.class_index for clip in self.clips)
+        clips_of.update(
+            box.class_index for clip in self.clips for boxes in clip.boxes_by_frame for box in boxes
+        )
         empty = [name for index, name in enumerate(self.class_names) if not clips_of[index]]
         if empty:
             raise DatasetError(

@@ -33,32 +33,35 @@ def pair_at(clip: AnnotatedClip, frame: int) -> FramePairChoice:
     return FramePairChoice(clip, first, min(first + 1, clip.frames - 1), frame)
 
 
+BACKGROUND_SHARE = 0.1  # of the draws, where the data has frames that are known to show nobody
+
+
 class FramePairSampler:
-    """Draws a random annotated frame of a random clip of a random class.
+    """Draws a random frame that shows a random class, of a random clip; or one that shows nobody.
 
     Raises:
-        DatasetError: if a class has no clip, or a clip no annotated frame.
+        DatasetError: if a class has no clip, or a clip neither a box nor a known background.
     """
 
     def __init__(self, dataset: AnnotatedDataset) -> None:
         dataset.require_every_class()
-        self._clips_of = [
-            [clip for clip in dataset.clips if clip.class_index == index]
+        self._frames_of: list[list[tuple[AnnotatedClip, list[int]]]] = [
+            [(clip, frames) for clip in dataset.clips if (frames := clip.frames_of_class(index))]
             for index in range(len(dataset.class_names))
         ]
-        self._annotated = {
-            clip.video: [frame for frame, boxes in enumerate(clip.boxes_by_frame) if boxes]
-            for clip in dataset.clips
-        }
-        bare = [video for video, frames in self._annotated.items() if not frames]
-        if bare:
+        self._background = [
+            (clip, frames) for clip in dataset.clips if (frames := clip.background_frames)
+        ]
+        names = {clip.video for clips in (*self._frames_of, self._background) for clip, _ in clips}
+        if bare := [clip.video for clip in dataset.clips if clip.video not in names]:
             raise DatasetError(f"{dataset.name}: no box in any frame of {', '.join(bare)}")
 
     def draw(self, rng: np.random.Generator, index: int = 0) -> FramePairChoice:
         """One pair; the same state of `rng` gives the same pair, whatever the sample's `index`."""
-        clips = self._clips_of[rng.integers(len(self._clips_of))]
-        clip = clips[rng.integers(len(clips))]
-        frames = self._annotated[clip.video]
+        clips = self._background
+        if not clips or rng.random() >= BACKGROUND_SHARE:
+            clips = self._frames_of[rng.integers(len(self._frames_of))]
+        clip, frames = clips[rng.integers(len(clips))]
         return pair_at(clip, frames[rng.integers(len(frames))])
 
 

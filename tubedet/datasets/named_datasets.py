@@ -4,6 +4,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.ava import load_ava
+from tubedet.datasets.coco import load_coco
+from tubedet.datasets.cvat import load_cvat
+from tubedet.datasets.folder import load_folder
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
 from tubedet.datasets.kinetics import KineticsDataset, load_kinetics
 from tubedet.datasets.ucf101_24 import load_ucf101_24
@@ -22,6 +26,10 @@ class Loader(Protocol):
 LOADERS: dict[str, Loader] = {
     "jhmdb-21": load_jhmdb_21,
     "ucf101-24": load_ucf101_24,
+    "folder": load_folder,
+    "cvat": load_cvat,
+    "ava": load_ava,
+    "coco": load_coco,
 }
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tubedet.datasets.row_files import FRAME_COLUMNS
 from tubedet.evaluation.frame_map import (
     CLASS_COLUMNS,
-    FRAME_COLUMNS,
     matched,
     overlapping_pairs,
 )

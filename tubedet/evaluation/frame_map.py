@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tubedet.datasets.row_files import BOX_COLUMNS, FRAME_COLUMNS
 from tubedet.errors import DatasetError
 from tubedet.evaluation.rules import TUBEDET, Area, ScoringRule, all_points
 
-BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
-FRAME_COLUMNS = ["video", "frame"]
 CLASS_COLUMNS = [*FRAME_COLUMNS, "class_index"]
 TRUTH_COLUMNS = [*CLASS_COLUMNS, *BOX_COLUMNS]
 DETECTION_COLUMNS = [*CLASS_COLUMNS, "score", *BOX_COLUMNS]

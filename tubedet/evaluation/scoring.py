@@ -11,7 +11,12 @@ import pandas as pd
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.evaluation.detection_errors import ErrorBreakdown, error_breakdown
-from tubedet.evaluation.detection_rows import best_of_each_frame, truth_table, with_class_index
+from tubedet.evaluation.detection_rows import (
+    best_of_each_frame,
+    on_known_frames,
+    truth_table,
+    with_class_index,
+)
 from tubedet.evaluation.frame_map import (
     MeanPrecision,
     boxes_right,
@@ -146,6 +151,7 @@ def score_rows(
     Raises:
         DatasetError: for a part without any annotated frame.
     """
+    rows = on_known_frames(rows, data)
     truth, classes, rule = truth_table(data), len(data.class_names), protocol.rule
     found = with_class_index(rows, data.class_names)
     detections = found if protocol.all_boxes else best_of_each_frame(found)

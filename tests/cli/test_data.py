@@ -1,0 +1,93 @@
+"""`tubedet data check` and `anchors`, on data made here and on the published annotations."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.drawn_jhmdb import draw_jhmdb
+from tests.synthetic_video import write_video
+from tests.ucf_layout import real_ucf_root
+from tubedet.cli.app import app
+
+
+def data(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def ava(tmp_path: Path) -> Path:
+    """Three annotated videos, one of them for validation."""
+    root = tmp_path / "ava"
+    root.mkdir()
+    for name in "abc":
+        write_video(root / f"{name}.mp4", frames=4, width=64, height=48)
+    rows = [f"{name},0.0,0.1,0.1,0.5,0.9,{label},1" for name in "abc" for label in ("walk", "run")]
+    (root / "all.csv").write_text("\n".join(rows))
+    (root / "validation.txt").write_text("c\n")
+    return root
+
+
+def test_a_sound_data_set_passes_with_its_counts(ava: Path) -> None:
+    result = data("check", f"ava:{ava}")
+
+    assert result.exit_code == 0, result.output
+    assert [line.split() for line in result.stdout.splitlines() if "walk" in line] == [
+        ["train", "walk", "2", "2"],
+        ["validation", "walk", "1", "1"],
+    ]
+    assert "nothing wrong was found" in result.stdout
+
+
+def test_everything_that_is_wrong_is_named(ava: Path) -> None:
+    (ava / "a.mp4").write_bytes(b"not a video")
+    (ava / "b.mp4").unlink()
+    with (ava / "all.csv").open("a") as file:
+        file.write("\nc,0.0,0.1,0.1,0.5,0.9,wakl,1")
+    broken = data("check", f"ava:{ava}")
+    assert broken.exit_code == 5
+    assert "a.mp4: expected a video file" in broken.stderr
+
+    write_video(ava / "a.mp4", frames=4, width=64, height=48)
+    result = data("check", f"ava:{ava}")
+
+    assert result.exit_code == 5
+    assert "tubedet: train: b is absent" in result.stderr
+    assert "labels 'wakl' and 'walk': a typing error?" in result.stderr
+    assert f"ava:{ava}: " in result.stderr.splitlines()[-1]
+
+
+def test_a_source_on_both_sides_of_the_division_is_a_leak(tmp_path: Path) -> None:
+    root = draw_jhmdb(tmp_path, {"golf": ["A", "B"]}, part="trainval")
+    draw_jhmdb(root, {"walk": ["A"]}, part="test")
+
+    result = data("check", f"jhmdb-21:{root}")
+
+    assert result.exit_code == 5
+    assert "source A is in train and in test: what is measured was learned" in result.stderr
+    assert "source B" not in result.stderr
+
+
+def test_a_clip_of_another_length_than_annotated_is_named(tmp_path: Path) -> None:
+    root = draw_jhmdb(tmp_path, {"golf": ["A", "B"]}, part="trainval")
+    first, second = sorted((root / "ReCompress_Videos" / "golf").iterdir())
+    write_video(first, frames=9, width=64, height=48)
+    shutil.copy(second, second.with_suffix(".copy"))
+
+    result = data("check", f"jhmdb-21:{root}")
+
+    assert f"golf/{first.stem}: annotated are 4 frames of 64x48, found 9 of 64x48" in result.stderr
+
+
+def test_anchors_of_ucf101_24_fit_its_boxes_as_published_measurements_say() -> None:
+    """0.753 and VOC's 0.532: ../shared/reference/spec.md §3."""
+    result = data("anchors", f"ucf101-24:{real_ucf_root()}")
+
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    own, voc = (
+        next(line for line in lines if name in line).split()[-1] for name in ("k-means", "VOC")
+    )
+    assert (own, voc) == ("0.753", "0.532")
+    assert "403282 boxes" in result.stdout

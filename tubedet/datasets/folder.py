@@ -1,0 +1,89 @@
+"""A user's own videos with boxes in our own rows: what `tubedet detect` writes, corrected by hand.
+
+    ROOT/…/STEM.meta.json                      what `detect` wrote beside the rows
+    ROOT/…/STEM.csv  or .json  or .jsonl       the rows, one a box
+    ROOT/…/STEM.<any video suffix>             the video
+
+A frame that was processed and has no row is background; one that was not is unknown and unused,
+unless somebody added a row. The class of a box is its `label`; its `score` plays no role.
+"""
+
+import json
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.own_videos import OwnBox, OwnVideo, assemble, find_video, video_facts
+from tubedet.datasets.row_files import BOX_COLUMNS, ROW_SUFFIXES, read_records
+from tubedet.errors import DatasetError
+
+META_SUFFIX = ".meta.json"
+
+
+def load_folder(
+    root: Path | str, split: int = 1, part: str = "train", *, require_videos: bool = True
+) -> AnnotatedDataset:
+    """Read one part of the annotated videos in a folder; see `own_videos` for parts and classes.
+
+    Raises:
+        DatasetError: if there is no STEM.meta.json, a file is malformed or has no rows beside it,
+            or as `assemble`.
+    """
+    root = Path(root)
+    metas = sorted(root.rglob(f"*{META_SUFFIX}"))
+    if not metas:
+        raise DatasetError(f"{root}: expected STEM{META_SUFFIX} files, as tubedet detect writes")
+    videos = [_video(root, path) for path in metas]
+    return assemble("folder", root, split, part, videos, require_videos=require_videos)
+
+
+def _video(root: Path, meta_path: Path) -> OwnVideo:
+    stem = meta_path.name.removesuffix(META_SUFFIX)
+    meta = _meta(meta_path)
+    rows_path = _rows_path(meta_path, stem)
+    boxes = tuple(_box(row) for row in read_records(rows_path))
+    path = find_video(meta_path.parent, stem) or meta_path.with_name(f"{stem}.mp4")
+    size = (int(meta["width"]), int(meta["height"]))
+    first, stride = meta["first_frame"] or 0, meta["stride"]
+    processed = range(first, first + stride * meta["processed_frames"], stride)
+    return OwnVideo(
+        video=(meta_path.parent / stem).relative_to(root).as_posix(),
+        path=path,
+        source=rows_path,
+        size=size,
+        frames=video_facts(path).frames if path.exists() else int(meta["decoded_frames"]),
+        boxes=boxes,
+        examined_frames=frozenset(processed) | {box.frame for box in boxes},
+    )
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        needed = ("width", "height", "stride", "processed_frames", "decoded_frames")
+        if any(not isinstance(meta[key], int) or meta[key] < 0 for key in needed):
+            raise ValueError(f"expected whole numbers in {', '.join(needed)}")
+        if not (meta["first_frame"] is None or isinstance(meta["first_frame"], int)):
+            raise ValueError("expected a frame number in first_frame")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: expected what tubedet detect writes: {error!r}") from error
+    return dict(meta)
+
+
+def _rows_path(meta_path: Path, stem: str) -> Path:
+    candidates = [meta_path.with_name(f"{stem}{suffix}") for suffix in ROW_SUFFIXES]
+    found = [path for path in candidates if path.is_file()]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise DatasetError(
+            f"{meta_path}: expected one file of rows beside it ({stem}.csv, .json or .jsonl), "
+            f"found {names}"
+        )
+    return found[0]
+
+
+def _box(row: dict[str, Any]) -> OwnBox:
+    x1, y1, x2, y2 = (row[name] for name in BOX_COLUMNS)
+    tube = row["tube"]
+    return OwnBox(row["frame"], row["label"], (x1, y1, x2, y2), 0 if isnan(tube) else int(tube))
