@@ -29,6 +29,19 @@ def test_a_lossless_video_comes_back_pixel_by_pixel_even_at_an_odd_size(tmp_path
         assert not frame.after_gap
 
 
+def test_frames_are_counted_by_decoding_them(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=7, width=64, height=48)
+    cut = tmp_path / "cut.avi"
+    whole = write_video(tmp_path / "whole.avi", frames=9, width=64, height=48, codec="mpeg4")
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+    with VideoReader(path) as reader:
+        assert reader.count_frames() == 7 == len(list(reader.frames()))
+    with VideoReader(cut) as reader:
+        assert reader.info.frames == 9
+        assert reader.count_frames() == len(list(reader.frames())) < 9
+
+
 def test_what_the_container_says_is_reported(tmp_path: Path) -> None:
     fps = Fraction(30000, 1001)
     path = write_video(tmp_path / "a.mp4", frames=30, fps=fps, audio=["aac", "mp3", "opus"])

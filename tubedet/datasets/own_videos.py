@@ -67,15 +67,14 @@ class VideoFacts(NamedTuple):
 
 
 def video_facts(path: Path) -> VideoFacts:
-    """Look into a video; it is decoded only where the container doesn't know its frames.
+    """Look into a video; its frames are decoded and counted.
 
     Raises:
         DatasetError: if it is absent or no video.
     """
     try:
         with VideoReader(path) as reader:
-            info = reader.info
-            frames = info.frames or sum(1 for _ in reader.frames())
+            info, frames = reader.info, reader.count_frames()
     except VideoError as error:
         raise DatasetError(f"a video of the data set is bad: {error}") from error
     return VideoFacts((info.width, info.height), frames, float(info.fps))

@@ -90,6 +90,16 @@ class VideoReader:
         self._running = self._read(TimeRange(start, end))
         return self._running
 
+    def count_frames(self) -> int:
+        """How many pictures decode; what a container says of it is often wrong.
+
+        Ends the iterator that runs. All is decoded, but nothing converted to RGB.
+        """
+        self.close()
+        self.decoded_frames = self.skipped_frames = 0
+        with self._opened() as container:
+            return sum(1 for _ in self._pictures(container))
+
     def _read(self, wanted: TimeRange) -> Generator[VideoFrame]:
         begun = False
         time_s = None
