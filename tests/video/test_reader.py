@@ -32,14 +32,14 @@ def test_a_lossless_video_comes_back_pixel_by_pixel_even_at_an_odd_size(tmp_path
 def test_frames_are_counted_by_decoding_them(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", frames=7, width=64, height=48)
     cut = tmp_path / "cut.avi"
-    whole = write_video(tmp_path / "whole.avi", frames=9, width=64, height=48, codec="mpeg4")
+    whole = write_video(tmp_path / "whole.avi", frames=90, width=320, height=240, codec="mpeg4")
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
 
     with VideoReader(path) as reader:
         assert reader.count_frames() == 7 == len(list(reader.frames()))
     with VideoReader(cut) as reader:
-        assert reader.info.frames == 9
-        assert reader.count_frames() == len(list(reader.frames())) < 9
+        assert reader.info.frames == 90
+        assert 0 < reader.count_frames() == len(list(reader.frames())) < 90
 
 
 def test_what_the_container_says_is_reported(tmp_path: Path) -> None:
