@@ -10,6 +10,7 @@
 A message is one line: which file, what was expected, what was found, what to do.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 EXIT_BATCH_FAILED = 7  # some inputs of several failed; the summary says which
@@ -41,9 +42,16 @@ class WeightsError(TubedetError):
 
 
 class DatasetError(TubedetError):
-    """Training or evaluation data that is absent, incomplete or malformed."""
+    """Training or evaluation data that is absent, incomplete or malformed.
+
+    `problems` are all that were found, in one line each; the message names the first.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class OutputError(TubedetError):

@@ -58,6 +58,29 @@ def test_everything_that_is_wrong_is_named(ava: Path) -> None:
     assert f"ava:{ava}: " in result.stderr.splitlines()[-1]
 
 
+def test_all_misplaced_boxes_are_named_not_the_first_alone(ava: Path) -> None:
+    (ava / "classes.txt").write_text("walk\nrun\n")
+    rows = ["a,0.0,0.1,0.1,1.5,0.9,1,1", "b,0.1,0.1,0.1,nan,0.9,1,1", "c,0.1,0.5,0.1,0.4,0.9,2,1"]
+    (ava / "all.csv").write_text("\n".join(rows))
+
+    result = data("check", f"ava:{ava}")
+
+    assert result.exit_code == 5
+    assert result.stderr.count("expected a box inside 64x48") == 3
+
+
+def test_an_actor_without_a_box_is_named(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=4, width=64, height=48)
+    box = '<box frame="0" outside="{}" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+    tracks = "".join(f'<track label="walk">{box.format(outside)}</track>' for outside in (0, 1))
+    (tmp_path / "a.xml").write_text(f"<annotations>{tracks}</annotations>")
+
+    result = data("check", f"cvat:{tmp_path}")
+
+    assert result.exit_code == 5
+    assert "actor 1 has no box in any frame" in result.stderr
+
+
 def test_a_source_on_both_sides_of_the_division_is_a_leak(tmp_path: Path) -> None:
     root = draw_jhmdb(tmp_path, {"golf": ["A", "B"]}, part="trainval")
     draw_jhmdb(root, {"walk": ["A"]}, part="test")

@@ -109,7 +109,7 @@ BOMB = HEADER + (
         (lambda text: text.replace('label="walk"', 'label="wakl"'), "did you mean 'walk'?"),
         (lambda text: text.replace('xtl="2"', 'xtl="nan"'), "expected a box inside 64x48"),
         (lambda text: text.replace('ybr="30"', 'ybr="49"'), "expected a box inside 64x48"),
-        (lambda text: text.replace('frame="2"', 'frame="6"'), "expected frames 0 to 5, found 6"),
+        (lambda text: text.replace('frame="2"', 'frame="6"'), "frame 6: expected frames 0 to 5"),
         (lambda text: text.replace('frame="2"', 'frame="two"'), "expected CVAT for video 1.1"),
         (lambda text: text.replace("annotations>", "notes>"), "expected CVAT for video 1.1"),
         (lambda text: "", "expected CVAT for video 1.1"),

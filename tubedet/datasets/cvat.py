@@ -44,7 +44,7 @@ def _video(root: Path, path: Path) -> OwnVideo:
         tree = parse(path).getroot()
         if tree is None or tree.tag != "annotations":
             raise ValueError("the outermost element is no <annotations>")
-        boxes = tuple(_boxes(tree))
+        boxes, tracks = tuple(_boxes(tree)), sum(1 for _ in tree.iter("track"))
         first, last = (_number(tree, name) for name in ("start_frame", "stop_frame"))
         source = tree.findtext(".//source") or path.stem
         width, height, size = (_number(tree, name) for name in ("width", "height", "size"))
@@ -66,6 +66,7 @@ def _video(root: Path, path: Path) -> OwnVideo:
         frames=frames,
         boxes=boxes,
         examined_frames=frozenset(range(first or 0, min(stop, frames - 1) + 1)),
+        declared_tubes=frozenset(range(tracks)),
     )
 
 

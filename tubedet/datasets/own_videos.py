@@ -47,6 +47,7 @@ class OwnVideo:
         frames: how many it has.
         boxes: in any order.
         examined_frames: as in `AnnotatedClip`.
+        declared_tubes: actors that the file speaks of, with or without a box.
     """
 
     video: str
@@ -56,6 +57,7 @@ class OwnVideo:
     frames: int
     boxes: tuple[OwnBox, ...]
     examined_frames: frozenset[int]
+    declared_tubes: frozenset[int] = frozenset()
 
 
 class VideoFacts(NamedTuple):
@@ -103,8 +105,9 @@ def assemble(
     """One part of a user's videos.
 
     Raises:
-        DatasetError: for an unknown split or part, a label that classes.txt doesn't list, a box
-            outside its frame, a frame that the video doesn't have, or when no video is left.
+        DatasetError: for an unknown split or part, or when no video is left; with all problems at
+            once for labels that classes.txt doesn't list, boxes outside their frame, frames that a
+            video doesn't have, and actors without a box.
     """
     if split != 1 or part not in PARTS:
         raise DatasetError(
@@ -112,6 +115,9 @@ def assemble(
             f"there is split 1 with parts {', '.join(PARTS)}"
         )
     class_names = _class_names(root, videos)
+    if problems := [text for video in videos for text in _problems_of(video, class_names)]:
+        others = f"; {len(problems)} such problems" if len(problems) > 1 else ""
+        raise DatasetError(problems[0] + others, problems)
     chosen = _names_of(root, part, sorted(video.video for video in videos))
     wanted = [video for video in videos if video.video in chosen]
     missing = [v.video for v in wanted if not v.path.exists()] if require_videos else []
@@ -131,16 +137,25 @@ def _class_names(root: Path, videos: Sequence[OwnVideo]) -> tuple[str, ...]:
         if not labels:
             raise DatasetError(f"{root}: no box is annotated in {len(videos)} videos")
         return tuple(labels)
-    for video in videos:
-        for box in video.boxes:
-            if box.label not in listed:
-                near = get_close_matches(box.label, listed, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise DatasetError(
-                    f"{video.source}: frame {box.frame}: "
-                    f"label {box.label!r} is not in classes.txt{hint}"
-                )
     return tuple(listed)
+
+
+def _problems_of(video: OwnVideo, class_names: Sequence[str]) -> Iterator[str]:
+    """In one line each: unknown labels, boxes that lie nowhere, actors without a box."""
+    width, height = video.size
+    for box in video.boxes:
+        place = f"{video.source}: frame {box.frame}: "
+        if box.label not in class_names:
+            near = get_close_matches(box.label, class_names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{place}label {box.label!r} is not in classes.txt{hint}"
+        if not 0 <= box.frame < video.frames:
+            yield f"{place}expected frames 0 to {video.frames - 1}"
+        x1, y1, x2, y2 = box.box_xyxy
+        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+            yield f"{place}expected a box inside {width}x{height}, found {box.box_xyxy}"
+    for tube in sorted(video.declared_tubes - {box.tube for box in video.boxes}):
+        yield f"{video.source}: actor {tube} has no box in any frame"
 
 
 def _names_of(root: Path, part: str, names: Sequence[str]) -> set[str]:
@@ -190,9 +205,5 @@ def _boxes_by_frame(
 ) -> Iterator[tuple[LabelledBox, ...]]:
     frames: list[list[LabelledBox]] = [[] for _ in range(video.frames)]
     for box in video.boxes:
-        if not 0 <= box.frame < video.frames:
-            raise DatasetError(
-                f"{video.source}: expected frames 0 to {video.frames - 1}, found {box.frame}"
-            )
         frames[box.frame].append(LabelledBox(class_names.index(box.label), box.box_xyxy, box.tube))
     return map(tuple, frames)

@@ -60,12 +60,12 @@ def check_dataset(
         UsageError: if there is no such data set.
     """
     parts: dict[str, AnnotatedDataset] = {}
-    failures: dict[str, str] = {}
+    failures: dict[str, None] = {}
     for part in PARTS:
         try:
             parts[part] = load_named_dataset(name_and_path, split, part)
         except DatasetError as error:
-            failures[str(error)] = part
+            failures |= dict.fromkeys(error.problems)
     absent = ("no part", "no video in part", "none of the", "set apart for split 1 only")
     for text in failures:
         if not parts or not any(phrase in text for phrase in absent):
