@@ -38,7 +38,7 @@ writers = [open_writer(name, target_for(folder, source)) for name in sys.argv[4:
 noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 for number in range(limit):
     pts = number * 512
-    boxes = (Detection("walk" * 99, 0, 0.5, (1.0, 2.0, 3.0, 4.0)),)
+    boxes = (Detection("walk" * 99, 0, 0.5, (1.0, 2.0, 3.0, 4.0), tube=number),)
     for writer in writers:
         found = FrameDetections(number, pts, None, boxes)
         writer.write(VideoFrame(number, pts, None, noise), found)
@@ -57,7 +57,7 @@ def test_the_final_names_are_those_that_users_are_told(tmp_path: Path) -> None:
 
     names = [target.path(WRITERS[name].suffix).name for name in WRITERS]
 
-    assert names == ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.jsonl"]
+    assert names == ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.jsonl", "clip.segments.csv"]
 
 
 def test_only_the_mp4_needs_pixels(tmp_path: Path) -> None:
