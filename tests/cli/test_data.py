@@ -69,6 +69,23 @@ def test_all_misplaced_boxes_are_named_not_the_first_alone(ava: Path) -> None:
     assert result.stderr.count("expected a box inside 64x48") == 3
 
 
+def test_no_unreadable_file_hides_what_else_is_wrong(ava: Path) -> None:
+    write_video(ava / "d.mp4", frames=4, width=64, height=48)
+    for name in "ab":
+        (ava / f"{name}.mp4").write_bytes(b"not a video")
+    (ava / "c.mp4").unlink()
+    with (ava / "all.csv").open("a") as file:
+        file.write("\nd,0.0,0.1,0.1,1.5,0.9,walk,1")
+
+    result = data("check", f"ava:{ava}")
+
+    assert result.exit_code == 5
+    *problems, verdict = result.stderr.splitlines()
+    said = ("a.mp4: expected a video", "b.mp4: expected a video", "a box inside 64x48", "c is abs")
+    assert [text for text in said if not any(text in problem for problem in problems)] == []
+    assert "4 problems" in verdict
+
+
 def test_an_actor_without_a_box_is_named(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=4, width=64, height=48)
     box = '<box frame="0" outside="{}" xtl="1" ytl="1" xbr="9" ybr="9"/>'

@@ -14,6 +14,9 @@ from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet import pipeline
 from tubedet.cli.app import app
+from tubedet.datasets import frame_pair_sampling
+from tubedet.datasets.augmentation import AugmentationRecipe
+from tubedet.datasets.batching import TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.named_datasets import load_named_dataset
 from tubedet.errors import DatasetError
@@ -87,6 +90,41 @@ def test_a_cvat_export_is_read_as_it_was_drawn(cvat: Path) -> None:
     assert {box.class_index for boxes in walker.boxes_by_frame for box in boxes} == {1}
 
 
+def test_frames_that_a_cvat_task_skipped_are_unknown(cvat: Path) -> None:
+    boxes = "".join(cvat_box(frame) for frame in (1, 3))
+    edited(cvat / "a.xml", lambda text: text.replace("<start_frame>0", "<start_frame>1"))
+    edited(
+        cvat / "a.xml",
+        lambda text: (
+            f"{text[: text.index('<track')]}<track label='walk'>{boxes}</track></annotations>"
+        ).replace("<source>", "<frame_filter>step=2</frame_filter><source>"),
+    )
+
+    clip, _ = load_named_dataset(f"cvat:{cvat}", 1, "all").clips
+
+    assert clip.examined_frames == frozenset({1, 3, 5})
+    assert clip.background_frames == [5]
+
+
+def test_boxes_of_cvat_are_measured_in_the_frame_that_was_annotated(cvat: Path) -> None:
+    edited(cvat / "a.xml", lambda text: text.replace("<width>64", "<width>128"))
+
+    clip, _ = load_named_dataset(f"cvat:{cvat}", 1, "all").clips
+
+    assert (clip.width, clip.height) == (128, HEIGHT)
+
+
+def test_frames_that_show_nobody_make_samples_without_a_box(
+    cvat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_pair_sampling, "BACKGROUND_SHARE", 1.0)
+    data = load_named_dataset(f"cvat:{cvat}", 1, "all")
+    recipe = AugmentationRecipe(background_chance=1.0)
+    samples = TrainingSamples(data, ClipFrames(), seed=0, recipe=recipe)
+
+    assert [len(samples.sample(index, 32).boxes_xyxy) for index in range(8)] == [0] * 8
+
+
 def test_a_cvat_export_corrected_by_hand_trains(cvat: Path, tmp_path: Path) -> None:
     edited(cvat / "b.xml", lambda text: text.replace('label="run"', 'label="jump"'))
 
@@ -115,6 +153,8 @@ BOMB = HEADER + (
         (lambda text: "", "expected CVAT for video 1.1"),
         (lambda text: text[:300], "expected CVAT for video 1.1"),
         (lambda text: BOMB, "EntitiesForbidden"),
+        (lambda text: text.replace("</meta>", "</meta><image/>"), "export each task for video"),
+        (lambda text: text.replace("<task>", "<project/><task>"), "export each task for video"),
     ],
 )
 def test_a_bad_cvat_file_is_refused_in_one_line(
@@ -129,6 +169,11 @@ def test_a_bad_cvat_file_is_refused_in_one_line(
     (line,) = result.stderr.splitlines()
     assert said in line
     assert not list(tmp_path.glob("run/*"))
+
+
+def meta_of(**changes: int) -> str:
+    facts = {"width": WIDTH, "height": HEIGHT, "stride": 1, "first_frame": 0}
+    return json.dumps({**facts, "processed_frames": 6, "decoded_frames": 6, **changes})
 
 
 @pytest.fixture
@@ -176,6 +221,9 @@ def test_what_detect_wrote_trains(detected: Path, tmp_path: Path) -> None:
         ("a.csv", "video,frame,label,score,x1,y1,x2,y2\nx,0,walk,1,nan,0,5,5\n", "a finite score"),
         ("a.json", "[]", "expected one file of rows beside it"),
         ("a.meta.json", "{}", "expected what tubedet detect writes"),
+        ("a.meta.json", meta_of(stride=0), "expected a stride of 1 or more"),
+        ("a.meta.json", meta_of(first_frame=-2), "expected a frame number in first_frame"),
+        ("a.meta.json", meta_of(processed_frames=9), "speaks of frame 6: expected frames 0 to 5"),
     ],
 )
 def test_a_bad_folder_is_refused_in_one_line(
@@ -208,6 +256,20 @@ def test_ava_s_keyframes_are_known_and_all_else_is_not(tmp_path: Path) -> None:
         load_named_dataset(f"ava:{tmp_path}", 1, "all")
 
 
+@pytest.mark.parametrize("row", ["film,902.0,0.1,0.1,0.5,0.5,walk,1", "film,-0.5,,,,,,"])
+def test_a_time_outside_the_video_is_refused(tmp_path: Path, row: str) -> None:
+    write_video(tmp_path / "film.mp4", frames=24, width=WIDTH, height=HEIGHT)  # 24 fps
+    end = "film,1.0,0.25,0.5,0.75,1.0,walk,7"
+    (tmp_path / "train.csv").write_text(end)
+    (clip,) = load_named_dataset(f"ava:{tmp_path}", 1, "all").clips
+    assert clip.examined_frames == frozenset({23})
+
+    (tmp_path / "train.csv").write_text(f"{end}\n{row}")
+
+    with pytest.raises(DatasetError, match="expected frames 0 to 23"):
+        load_named_dataset(f"ava:{tmp_path}", 1, "all")
+
+
 def test_coco_s_images_are_frames_of_videos(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.avi", frames=3, width=WIDTH, height=HEIGHT)
     frames = tmp_path / "coco" / "day" / "v"
@@ -215,7 +277,7 @@ def test_coco_s_images_are_frames_of_videos(tmp_path: Path) -> None:
     with VideoReader(video) as reader:
         for frame in reader.frames():
             cv2.imwrite(str(frames / f"{frame.frame + 1:05d}.jpg"), frame.rgb[..., ::-1])
-    content = {
+    content: dict[str, Any] = {
         "categories": [{"id": 4, "name": "walk"}],
         "images": [
             {"id": n, "file_name": f"day/v/{n:05d}.jpg", "width": WIDTH, "height": HEIGHT}
@@ -231,6 +293,10 @@ def test_coco_s_images_are_frames_of_videos(tmp_path: Path) -> None:
     assert clip.boxes_by_frame == ((), (), ((0, (4.0, 5.0, 14.0, 25.0), 2),))
     assert (clip.examined_frames, clip.background_frames) == (frozenset({0, 2}), [0])
     assert ClipFrames().of(clip).shape == (3, HEIGHT, WIDTH, 3)
+    far = {"id": 9, "file_name": "day/v/00009.jpg", "width": WIDTH, "height": HEIGHT}
+    notes.write_text(json.dumps({**content, "images": [*content["images"], far]}))
+    with pytest.raises(DatasetError, match="speaks of frame 8: expected frames 0 to 2"):
+        load_named_dataset(f"coco:{tmp_path / 'coco'}", 1, "all")
     notes.write_text(json.dumps({**content, "images": [{"id": 3, "file_name": "../../x/1.jpg"}]}))
     with pytest.raises(DatasetError, match=r"expected <video>/<number>\.jpg"):
         load_named_dataset(f"coco:{tmp_path / 'coco'}", 1, "all")

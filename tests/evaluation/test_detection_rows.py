@@ -20,6 +20,7 @@ from tubedet.evaluation.detection_rows import (
     truth_table,
     with_class_index,
 )
+from tubedet.evaluation.scoring import Protocol, Source, score_rows
 
 ROW = ("walk/a.avi", 1, 3, "walk", 0.25, 1.5, 2.0, 30.25, 40.0)
 OTHER = ("walk/a.avi", 2, None, "run", 0.125, 1.0, 2.0, 3.0, 4.0)
@@ -167,3 +168,19 @@ def test_the_number_of_an_actor_does_not_change_what_a_checkpoint_was_trained_on
     other = replace(data, clips=(replace(clip, boxes_by_frame=renumbered),))
 
     assert other.sha256 == data.sha256
+
+
+def test_rows_of_frames_that_nobody_looked_at_are_neither_right_nor_wrong() -> None:
+    """By hand: frame 0 is right, a surer box on background frame 1 halves its precision."""
+    data = data_of("a")
+    clip = replace(data.clips[0], examined_frames=frozenset({0, 1}))
+    data = replace(data, clips=(clip,), class_names=("walk",))
+    right = ("a", 0, None, "walk", 0.5, 0.0, 0.0, 4.0, 4.0)
+    background, unknown = (("a", frame, None, "walk", 0.9, 0.0, 0.0, 4.0, 4.0) for frame in (1, 2))
+
+    def scores(*rows: tuple[object, ...]) -> tuple[float, float]:
+        result = score_rows(rows_table(rows), data, Source("made"), Protocol())
+        return result.trimmed[0].mean, result.all_frames[0].mean
+
+    assert scores(right, unknown) == (1.0, 1.0)
+    assert scores(right, unknown, background) == (1.0, 0.5)

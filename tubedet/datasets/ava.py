@@ -22,6 +22,7 @@ from tubedet.datasets.own_videos import (
     assemble,
     class_list,
     find_video,
+    read_each,
     video_facts,
 )
 from tubedet.errors import DatasetError
@@ -49,7 +50,7 @@ def load_ava(
     if not rows_of:
         raise DatasetError(f"{root}: expected rows of AVA in .csv files, found none")
     labels = class_list(root)
-    videos = [_video(root, name, rows, labels) for name, rows in sorted(rows_of.items())]
+    videos = read_each(lambda name: _video(root, name, rows_of[name], labels), sorted(rows_of))
     return assemble("ava", root, split, part, videos, require_videos=require_videos)
 
 
@@ -91,7 +92,8 @@ def _box(row: list[str], facts: VideoFacts, labels: list[str] | None) -> tuple[i
     _, seconds, *edges, action, person = [*row[:-1], "", ""][:8]
     if not math.isfinite(float(seconds)):
         raise ValueError("expected a time in seconds")
-    frame = min(round(float(seconds) * facts.fps), facts.frames - 1)
+    frame = round(float(seconds) * facts.fps)
+    frame -= frame == facts.frames  # the very end of a video is its last frame
     if not action:
         return frame, None
     if labels is not None and not 1 <= int(action) <= len(labels):

@@ -5,10 +5,15 @@
                                          that is called like the XML file
 
 Every box of every track counts where it isn't `outside`; CVAT writes out the frames between
-keyframes. All frames of the task are examined: those without a box are background.
+keyframes. All frames of the task are examined: those without a box are background. A task may have
+taken every n-th frame of its video only (`frame_filter`, "step=n"); the others are unknown.
+
+Source: CVAT's exporter numbers frames as the video does: start_frame + step * index.
 """
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -16,7 +21,14 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.datasets.own_videos import OwnBox, OwnVideo, assemble, find_video, video_facts
+from tubedet.datasets.own_videos import (
+    OwnBox,
+    OwnVideo,
+    assemble,
+    find_video,
+    read_each,
+    video_facts,
+)
 from tubedet.errors import DatasetError
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
@@ -35,7 +47,7 @@ def load_cvat(
     exports = sorted(root.rglob("*.xml"))
     if not exports:
         raise DatasetError(f"{root}: expected .xml files, exported as CVAT for video 1.1")
-    videos = [_video(root, path) for path in exports]
+    videos = read_each(partial(_video, root), exports)
     return assemble("cvat", root, split, part, videos, require_videos=require_videos)
 
 
@@ -44,19 +56,25 @@ def _video(root: Path, path: Path) -> OwnVideo:
         tree = parse(path).getroot()
         if tree is None or tree.tag != "annotations":
             raise ValueError("the outermost element is no <annotations>")
+        if tree.find("image") is not None or tree.find("meta/project") is not None:
+            raise ValueError("CVAT for images, or a whole project; export each task for video")
         boxes, tracks = tuple(_boxes(tree)), sum(1 for _ in tree.iter("track"))
         first, last = (_number(tree, name) for name in ("start_frame", "stop_frame"))
         source = tree.findtext(".//source") or path.stem
         width, height, size = (_number(tree, name) for name in ("width", "height", "size"))
+        step = _step(tree)
     except (OSError, ParseError, DefusedXmlException, KeyError, ValueError) as error:
         raise DatasetError(f"{path}: expected CVAT for video 1.1: {error!r}") from error
     video = _file_of(path, source)
     if video.exists():
-        (width, height), frames, _ = video_facts(video)
+        facts = video_facts(video)
+        frames = facts.frames
+        # Boxes are measured in the frame that was annotated; `data check` tells if it differs.
+        width, height = (width, height) if width and height else facts.size
     elif width is None or height is None or size is None:
         raise DatasetError(f"{path}: no video {source} beside it, and no size in its meta")
     else:
-        frames = size
+        frames = size if last is None else last + 1
     stop = frames - 1 if last is None else last
     return OwnVideo(
         video=video.relative_to(root).with_suffix("").as_posix(),
@@ -65,7 +83,7 @@ def _video(root: Path, path: Path) -> OwnVideo:
         size=(width, height),
         frames=frames,
         boxes=boxes,
-        examined_frames=frozenset(range(first or 0, min(stop, frames - 1) + 1)),
+        examined_frames=frozenset(range(first or 0, min(stop, frames - 1) + 1, step)),
         declared_tubes=frozenset(range(tracks)),
     )
 
@@ -87,3 +105,8 @@ def _boxes(tree: Element) -> Iterator[OwnBox]:
 def _number(tree: Element, name: str) -> int | None:
     text = tree.findtext(f".//meta//{name}")
     return int(text) if text else None
+
+
+def _step(tree: Element) -> int:
+    found = re.search(r"step\s*=\s*0*([1-9]\d*)", tree.findtext(".//meta//frame_filter") or "")
+    return int(found[1]) if found else 1

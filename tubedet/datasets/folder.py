@@ -9,12 +9,20 @@ unless somebody added a row. The class of a box is its `label`; its `score` play
 """
 
 import json
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.datasets.own_videos import OwnBox, OwnVideo, assemble, find_video, video_facts
+from tubedet.datasets.own_videos import (
+    OwnBox,
+    OwnVideo,
+    assemble,
+    find_video,
+    read_each,
+    video_facts,
+)
 from tubedet.datasets.row_files import BOX_COLUMNS, ROW_SUFFIXES, read_records
 from tubedet.errors import DatasetError
 
@@ -34,7 +42,7 @@ def load_folder(
     metas = sorted(root.rglob(f"*{META_SUFFIX}"))
     if not metas:
         raise DatasetError(f"{root}: expected STEM{META_SUFFIX} files, as tubedet detect writes")
-    videos = [_video(root, path) for path in metas]
+    videos = read_each(partial(_video, root), metas)
     return assemble("folder", root, split, part, videos, require_videos=require_videos)
 
 
@@ -62,9 +70,12 @@ def _meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
         needed = ("width", "height", "stride", "processed_frames", "decoded_frames")
+        first = meta["first_frame"]  # null where no frame was processed
         if any(not isinstance(meta[key], int) or meta[key] < 0 for key in needed):
             raise ValueError(f"expected whole numbers in {', '.join(needed)}")
-        if not (meta["first_frame"] is None or isinstance(meta["first_frame"], int)):
+        if meta["stride"] < 1:
+            raise ValueError("expected a stride of 1 or more")
+        if not (first is None or (isinstance(first, int) and first >= 0)):
             raise ValueError("expected a frame number in first_frame")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path}: expected what tubedet detect writes: {error!r}") from error

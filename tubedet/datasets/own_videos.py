@@ -11,11 +11,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, BoxXyxy, LabelledBox
 from tubedet.errors import DatasetError, VideoError
@@ -24,6 +24,8 @@ from tubedet.video.reader import VideoReader
 PARTS = ("train", "validation", "trainval", "test", "all")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 VALIDATION_SHARE = 5  # one in so many
+
+Source = TypeVar("Source")
 
 
 class OwnBox(NamedTuple):
@@ -93,29 +95,46 @@ def class_list(root: Path) -> list[str] | None:
     return _lines(root / "classes.txt")
 
 
+def read_each(
+    read: Callable[[Source], OwnVideo], sources: Iterable[Source]
+) -> Iterator[OwnVideo | DatasetError]:
+    """What `read` makes of each source, or why it cannot: for `assemble`, which names them all."""
+    for source in sources:
+        try:
+            yield read(source)
+        except DatasetError as error:
+            yield error
+
+
 def assemble(
     name: str,
     root: Path,
     split: int,
     part: str,
-    videos: Sequence[OwnVideo],
+    read: Iterable[OwnVideo | DatasetError],
     *,
     require_videos: bool = True,
 ) -> AnnotatedDataset:
-    """One part of a user's videos.
+    """One part of a user's videos, which `read_each` made.
 
     Raises:
         DatasetError: for an unknown split or part, or when no video is left; with all problems at
-            once for labels that classes.txt doesn't list, boxes outside their frame, frames that a
-            video doesn't have, and actors without a box.
+            once for what could not be read, labels that classes.txt doesn't list, boxes outside
+            their frame, frames that a video doesn't have, and actors without a box.
     """
     if split != 1 or part not in PARTS:
         raise DatasetError(
             f"{name}: no part {part!r} of split {split}; "
             f"there is split 1 with parts {', '.join(PARTS)}"
         )
-    class_names = _class_names(root, videos)
-    if problems := [text for video in videos for text in _problems_of(video, class_names)]:
+    read = list(read)
+    problems = [text for each in read if isinstance(each, DatasetError) for text in each.problems]
+    videos = [each for each in read if isinstance(each, OwnVideo)]
+    class_names = _class_names(root, videos) if videos else ()
+    problems += [text for video in videos for text in _problems_of(video, class_names)]
+    if problems:
+        absent = [video.video for video in videos if not video.path.exists()]
+        problems += [f"{video} is absent" for video in absent if require_videos]
         others = f"; {len(problems)} such problems" if len(problems) > 1 else ""
         raise DatasetError(problems[0] + others, problems)
     chosen = _names_of(root, part, sorted(video.video for video in videos))
@@ -154,6 +173,12 @@ def _problems_of(video: OwnVideo, class_names: Sequence[str]) -> Iterator[str]:
         x1, y1, x2, y2 = box.box_xyxy
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             yield f"{place}expected a box inside {width}x{height}, found {box.box_xyxy}"
+    boxed = {box.frame for box in video.boxes}
+    if beyond := sorted(video.examined_frames - boxed - set(range(video.frames))):
+        yield (
+            f"{video.source}: speaks of frame {beyond[0]}: expected frames 0 to "
+            f"{video.frames - 1}; is {video.path} the video that was annotated?"
+        )
     for tube in sorted(video.declared_tubes - {box.tube for box in video.boxes}):
         yield f"{video.source}: actor {tube} has no box in any frame"
 
