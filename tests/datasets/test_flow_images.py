@@ -1,5 +1,6 @@
 """Stored flow of a clip, cut and mirrored as its frame is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, La
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, ColourChange, View
 from tubedet.datasets.batching import TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
-from tubedet.datasets.flow_images import FlowImages
+from tubedet.datasets.flow_images import FlowImages, flow_folder
 from tubedet.errors import DatasetError
 from tubedet.video.preprocess import encode_flow_image
 
@@ -87,3 +88,14 @@ def test_a_sample_holds_the_frame_of_its_boxes_and_that_frames_flow(
         # The last frame's pair is that of the frame before it.
         place = 1 if at == data.clips[0].frames - 1 else 0
         assert with_flow.clip[:, 0].equal(pair.clip[:, place])
+
+
+def test_folders_of_the_data_set_tell_videos_of_one_name_apart(
+    clip: AnnotatedClip, tmp_path: Path
+) -> None:
+    named = replace(clip, video=f"night/{clip.path.stem}")
+    assert flow_folder(tmp_path, named) == tmp_path / clip.path.stem
+
+    (tmp_path / "night" / clip.path.stem).mkdir(parents=True)
+
+    assert flow_folder(tmp_path, named) == tmp_path / "night" / clip.path.stem

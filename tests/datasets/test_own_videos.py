@@ -153,6 +153,8 @@ BOMB = HEADER + (
         (lambda text: "", "expected CVAT for video 1.1"),
         (lambda text: text[:300], "expected CVAT for video 1.1"),
         (lambda text: BOMB, "EntitiesForbidden"),
+        (lambda text: text.replace("utf-8", "utf-99"), "expected CVAT for video 1.1"),
+        (lambda text: text.replace("<source>a.mp4", "<source>/"), "expected CVAT for video 1.1"),
         (lambda text: text.replace("</meta>", "</meta><image/>"), "export each task for video"),
         (lambda text: text.replace("<task>", "<project/><task>"), "export each task for video"),
     ],
@@ -317,3 +319,36 @@ def test_lists_say_which_videos_validate_and_test(cvat: Path) -> None:
     (cvat / "test.txt").write_text("c\n")
     with pytest.raises(DatasetError, match="a list names c, which is not annotated"):
         videos("train")
+
+
+def test_a_video_annotated_twice_is_refused(cvat: Path) -> None:
+    (cvat / "again.xml").write_text((cvat / "a.xml").read_text("utf-8"), "utf-8")
+
+    with pytest.raises(DatasetError, match="a is annotated 2 times"):
+        load_named_dataset(f"cvat:{cvat}", 1, "all")
+
+
+def test_a_listed_class_that_nobody_shows_is_refused_beside_a_video_of_nobody(cvat: Path) -> None:
+    (cvat / "classes.txt").write_text("jump\nrun\nwalk\n")
+    (cvat / "b.xml").write_text(cvat_xml("b.mp4", {}), "utf-8")
+
+    with pytest.raises(DatasetError, match="no clip of jump, run"):
+        frame_pair_sampling.FramePairSampler(load_named_dataset(f"cvat:{cvat}", 1, "all"))
+
+
+@pytest.mark.parametrize(
+    "row", ["a,1e308,0.1,0.1,0.5,0.9,walk,1", f"{'n' * 300},0.0,0.1,0.1,0.5,0.9,walk,1"]
+)
+def test_an_absurd_row_of_ava_is_a_problem_of_the_data(tmp_path: Path, row: str) -> None:
+    write_video(tmp_path / "a.mp4", frames=4, width=WIDTH, height=HEIGHT)
+    (tmp_path / "all.csv").write_text(row)
+
+    with pytest.raises(DatasetError):
+        load_named_dataset(f"ava:{tmp_path}", 1, "all")
+
+
+def test_a_byte_order_mark_belongs_to_no_name(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=4, width=WIDTH, height=HEIGHT)
+    (tmp_path / "all.csv").write_text("a,0.0,0.1,0.1,0.5,0.9,walk,1", "utf-8-sig")
+
+    assert load_named_dataset(f"ava:{tmp_path}", 1, "all").clips[0].video == "a"

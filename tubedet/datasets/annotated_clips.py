@@ -132,7 +132,8 @@ class AnnotatedDataset:
 
     def require_every_class(self) -> None:
         """Raise DatasetError if a class has no clip: it could not be learned."""
-        clips_of = Counter(clip.class_index for clip in self.clips)
+        # Where it is known which frames show somebody, a clip of nobody is of no class.
+        clips_of = Counter(clip.class_index for clip in self.clips if clip.examined_frames is None)
         clips_of.update(
             box.class_index for clip in self.clips for boxes in clip.boxes_by_frame for box in boxes
         )

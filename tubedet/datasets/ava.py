@@ -56,7 +56,7 @@ def load_ava(
 
 def _read(path: Path) -> Rows:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             return [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path}: expected rows of AVA: {error}") from error
@@ -71,7 +71,7 @@ def _video(root: Path, name: str, rows: Rows, labels: list[str] | None) -> OwnVi
     for row in rows:
         try:
             frame, box = _box(row, facts, labels)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise DatasetError(f"{root / row[-1]}: {','.join(row[:-1])}: {error}") from error
         examined.add(frame)
         if box is not None:

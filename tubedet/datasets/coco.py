@@ -48,7 +48,7 @@ def _videos(root: Path, path: Path) -> list[OwnVideo]:
             name, frame = _place(image)
             sizes[name] = (int(image["width"]), int(image["height"]))
             examined[name].add(frame)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise DatasetError(f"{path}: expected annotations of COCO: {error!r}") from error
     return [
         OwnVideo(

@@ -61,11 +61,11 @@ def _video(root: Path, path: Path) -> OwnVideo:
         boxes, tracks = tuple(_boxes(tree)), sum(1 for _ in tree.iter("track"))
         first, last = (_number(tree, name) for name in ("start_frame", "stop_frame"))
         source = tree.findtext(".//source") or path.stem
+        video = _file_of(path, source)
         width, height, size = (_number(tree, name) for name in ("width", "height", "size"))
         step = _step(tree)
-    except (OSError, ParseError, DefusedXmlException, KeyError, ValueError) as error:
+    except (OSError, ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise DatasetError(f"{path}: expected CVAT for video 1.1: {error!r}") from error
-    video = _file_of(path, source)
     if video.exists():
         facts = video_facts(video)
         frames = facts.frames

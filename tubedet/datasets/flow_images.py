@@ -1,6 +1,7 @@
 """Stored flow images of annotated clips, seen as the clip's frames are: for the `brox` preset.
 
-They are what `tubedet detect --flow-images` reads: `<video>/<frame:05d>.jpg`, counted from 1.
+They are what `tubedet detect --flow-images` reads: `<video>/<frame:05d>.jpg`, counted from 1; or
+the same below the folders that the data set has, as gurkirt's `brox-images/<class>/<video>/`.
 """
 
 from dataclasses import replace
@@ -17,11 +18,17 @@ from tubedet.video.preprocess import read_flow_image
 NO_MOTION = 128  # level of the horizontal component where nothing moves
 
 
+def flow_folder(root: Path, clip: AnnotatedClip) -> Path:
+    """Where a clip's flow images lie: `root/<its name in the data set>`, else `root/<stem>`."""
+    named = root / clip.video
+    return named if named.is_dir() else root / clip.path.stem
+
+
 class FlowImages:
     """The flow images in a folder.
 
     Args:
-        folder: one folder for each video, named like its file without suffix.
+        folder: holds a folder for each video, see `flow_folder`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +43,7 @@ class FlowImages:
         Raises:
             DatasetError: if the image is absent or damaged.
         """
-        image = read_flow_image(self._folder / clip.path.stem / f"{frame + 1:05d}.jpg")
+        image = read_flow_image(flow_folder(self._folder, clip) / f"{frame + 1:05d}.jpg")
         if image.shape[:2] != (clip.height, clip.width):  # published ones are 320x240 for all
             resized = cv2.resize(image, (clip.width, clip.height), interpolation=cv2.INTER_LINEAR)
             image = np.asarray(resized, dtype=np.uint8)

@@ -87,7 +87,10 @@ def video_facts(path: Path) -> VideoFacts:
 def find_video(folder: Path, stem: str) -> Path | None:
     """The video of this name in a folder, or the folder of its extracted frames."""
     candidates = [folder / f"{stem}{suffix}" for suffix in VIDEO_SUFFIXES]
-    return next((path for path in (*candidates, folder / stem) if path.exists()), None)
+    try:
+        return next((path for path in (*candidates, folder / stem) if path.exists()), None)
+    except OSError as error:
+        raise DatasetError(f"{stem[:40]}…: no name of a video: {error.strerror}") from error
 
 
 def class_list(root: Path) -> list[str] | None:
@@ -132,6 +135,8 @@ def assemble(
     videos = [each for each in read if isinstance(each, OwnVideo)]
     class_names = _class_names(root, videos) if videos else ()
     problems += [text for video in videos for text in _problems_of(video, class_names)]
+    times = Counter(video.video for video in videos)
+    problems += [f"{root}: {name} is annotated {n} times" for name, n in times.items() if n > 1]
     if problems:
         absent = [video.video for video in videos if not video.path.exists()]
         problems += [f"{video} is absent" for video in absent if require_videos]

@@ -13,6 +13,7 @@ from time import perf_counter
 import pandas as pd
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
+from tubedet.datasets.flow_images import flow_folder
 from tubedet.detections import FrameDetections
 from tubedet.errors import DatasetError, VideoError
 from tubedet.evaluation.detection_rows import rows_table
@@ -121,7 +122,7 @@ def _detections(
             rule=plan.selection,
             batch_size=plan.batch_size,
             link=plan.link,
-            flow_images=plan.flow_images,
+            flow_images=plan.flow_images and flow_folder(plan.flow_images, clip).parent,
         )
         frames = list(found)
     except VideoError as error:
