@@ -22,6 +22,7 @@ from tubedet.pipeline import detect_video
 from tubedet.runtime.detector import Detector
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.reader import VideoReader
+from tubedet.video_run import RunPlan
 
 BEST_BOX = SelectionRule(min_score=0.0, max_boxes=1)
 # A box below this is no use at any threshold, and a hundred such a frame would fill the memory.
@@ -29,16 +30,6 @@ ALL_BOXES = SelectionRule(min_score=0.005, max_boxes=None)
 _ALL_BOXES_NOTE = (
     f"; boxes of a score of {ALL_BOXES.min_score} or more, suppressed at IoU {ALL_BOXES.nms_iou}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationPlan:
-    """How the boxes of a clip are made; see `evaluate_detector`."""
-
-    selection: SelectionRule = BEST_BOX
-    batch_size: int = 1
-    link: bool = False
-    flow_images: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +65,8 @@ def evaluate_detector(
             and for a part without any annotated frame.
     """
     protocol = protocol or Protocol()
-    plan = EvaluationPlan(
-        ALL_BOXES if protocol.all_boxes else BEST_BOX, batch_size, link, flow_images
-    )
+    rule = ALL_BOXES if protocol.all_boxes else BEST_BOX
+    plan = RunPlan(rule=rule, batch_size=batch_size, link=link, flow_images=flow_images)
     rows: list[tuple[object, ...]] = []
     seconds = 0.0
     for done, clip in enumerate(data.clips, start=1):
@@ -98,28 +88,27 @@ def evaluate_detector(
 
 def detect_rows(detector: Detector, data: AnnotatedDataset) -> pd.DataFrame:
     """The best box of every frame of all clips, as rows; DatasetError as `evaluate_detector`."""
-    return rows_table(row for clip in data.clips for row in detect_clip(detector, clip))
+    plan = RunPlan(rule=BEST_BOX)
+    return rows_table(row for clip in data.clips for row in detect_clip(detector, clip, plan))
 
 
 def detect_clip(
-    detector: Detector, clip: AnnotatedClip, plan: EvaluationPlan | None = None
+    detector: Detector, clip: AnnotatedClip, plan: RunPlan
 ) -> Iterator[tuple[object, ...]]:
     """The rows of one clip, in the order of `ROW_COLUMNS`."""
-    for found in _detections(detector, clip, plan or EvaluationPlan()):
+    for found in _detections(detector, clip, plan):
         for box in found.detections:
             yield (clip.video, found.frame, box.tube, box.label, box.score, *box.box_xyxy)
 
 
-def _detections(
-    detector: Detector, clip: AnnotatedClip, plan: EvaluationPlan
-) -> list[FrameDetections]:
+def _detections(detector: Detector, clip: AnnotatedClip, plan: RunPlan) -> list[FrameDetections]:
     try:
         with VideoReader(clip.path) as reader:
             size = (reader.info.width, reader.info.height)
         found = detect_video(
             clip.path,
             detector,
-            rule=plan.selection,
+            rule=plan.rule,
             batch_size=plan.batch_size,
             link=plan.link,
             flow_images=plan.flow_images and flow_folder(plan.flow_images, clip).parent,
