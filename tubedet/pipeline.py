@@ -167,11 +167,12 @@ def _detect(
     pairs = pair_frames(reader.frames(plan.span.start), plan.span.end)
     rule = plan.rule_for(detector)
     linker = TubeLinker(rule, detector.class_names) if plan.link else None
+    if linker is not None:
+        rule = linker.candidates
     frames = 0
     for batch in _batches(pairs, plan):
         due = [pair for pair, is_due in batch if is_due]
-        clip = _to_clip(due, detector, plan.flow_images, reader.path.stem) if due else None
-        picked = _detect_batch(due, clip, detector, linker.candidates if linker else rule)
+        picked = _detect_batch(due, detector, rule, plan.flow_images, reader.path.stem)
         results = map(linker.link, picked) if linker else picked
         for pair, is_due in batch:
             yield pair.at, next(results) if is_due else None
@@ -202,12 +203,16 @@ def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[F
 
 
 def _detect_batch(
-    pairs: Sequence[FramePair], clip: Tensor | None, detector: Detector, rule: SelectionRule
+    pairs: Sequence[FramePair],
+    detector: Detector,
+    rule: SelectionRule,
+    flow_images: Path | None,
+    stem: str,
 ) -> Iterator[FrameDetections]:
-    """Some pairs through the network at once, as one clip, and the boxes picked of each."""
-    if clip is None:
+    """Some pairs through the network at once, and the boxes picked of each."""
+    if not pairs:
         return
-    decoded = detector.predict(clip)
+    decoded = detector.predict(_to_clip(pairs, detector, flow_images, stem))
     for pair, *candidates in zip(pairs, *(each.numpy() for each in decoded), strict=True):
         boxes_fraction, overlap, class_prob = candidates
         height, width = pair.at.rgb.shape[:2]
