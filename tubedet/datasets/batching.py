@@ -107,9 +107,10 @@ class TrainingSamples:
         clip, recipe = pair.clip, self._recipe
         frame_wh = (clip.width, clip.height)
         window = None
-        both = np.concatenate([_boxes_of(pair, pair.first), _boxes_of(pair, pair.second)])
-        if rng.random() < recipe.background_chance and len(both):
-            window = draw_actor_free_window(rng, recipe, both, frame_wh)
+        if rng.random() < recipe.background_chance:
+            both = np.concatenate([_boxes_of(pair, pair.first), _boxes_of(pair, pair.second)])
+            if len(both):
+                window = draw_actor_free_window(rng, recipe, both, frame_wh)
         if window is None and rng.random() < recipe.widen_chance:
             window = draw_wider_window(rng, recipe, frame_wh)
         if window is None:
