@@ -7,7 +7,6 @@ never learn where the annotations came from. Records are plain and frozen; pixel
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,17 +28,10 @@ class LabelledBox(NamedTuple):
     tube: int = 0
 
 
-def misplaced_boxes(
-    video: str, width: int, height: int, boxes_by_frame: Iterable[Iterable[LabelledBox]]
-) -> Iterator[str]:
-    """In one line each, the boxes that are empty, no numbers, or reach out of the frame."""
-    for frame, boxes in enumerate(boxes_by_frame):
-        for _, (x1, y1, x2, y2), _ in boxes:
-            if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-                yield (
-                    f"{video}: frame {frame}: expected a box inside {width}x{height}, "
-                    f"found ({x1}, {y1}, {x2}, {y2})"
-                )
+def is_inside(box_xyxy: BoxXyxy, width: int, height: int) -> bool:
+    """Whether a box has an area and lies in a frame; never, if it isn't made of numbers."""
+    x1, y1, x2, y2 = box_xyxy
+    return 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +64,26 @@ class AnnotatedClip:
     examined_frames: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
-        for problem in misplaced_boxes(self.video, self.width, self.height, self.boxes_by_frame):
-            raise DatasetError(problem)
+        for frame, boxes in enumerate(self.boxes_by_frame):
+            for box in boxes:
+                if not is_inside(box.box_xyxy, self.width, self.height):
+                    raise DatasetError(
+                        f"{self.video}: frame {frame}: expected a box inside "
+                        f"{self.width}x{self.height}, found {tuple(box.box_xyxy)}"
+                    )
 
     @property
     def frames(self) -> int:
         """Number of frames that the annotation speaks of."""
         return len(self.boxes_by_frame)
 
-    def frames_of_class(self, class_index: int) -> list[int]:
-        """Frames that show somebody of this class."""
-        return [
-            frame
-            for frame, boxes in enumerate(self.boxes_by_frame)
-            if any(box.class_index == class_index for box in boxes)
-        ]
+    def frames_by_class(self) -> dict[int, list[int]]:
+        """For every class that somebody is of, the frames that show one."""
+        frames: dict[int, list[int]] = {}
+        for frame, boxes in enumerate(self.boxes_by_frame):
+            for class_index in {box.class_index for box in boxes}:
+                frames.setdefault(class_index, []).append(frame)
+        return frames
 
     @property
     def background_frames(self) -> list[int]:

@@ -46,9 +46,11 @@ class FramePairSampler:
     def __init__(self, dataset: AnnotatedDataset) -> None:
         dataset.require_every_class()
         self._frames_of: list[list[tuple[AnnotatedClip, list[int]]]] = [
-            [(clip, frames) for clip in dataset.clips if (frames := clip.frames_of_class(index))]
-            for index in range(len(dataset.class_names))
+            [] for _ in dataset.class_names
         ]
+        for clip in dataset.clips:
+            for index, frames in clip.frames_by_class().items():
+                self._frames_of[index].append((clip, frames))
         self._background = [
             (clip, frames) for clip in dataset.clips if (frames := clip.background_frames)
         ]

@@ -17,7 +17,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, BoxXyxy, LabelledBox
+from tubedet.datasets.annotated_clips import (
+    AnnotatedClip,
+    AnnotatedDataset,
+    BoxXyxy,
+    LabelledBox,
+    is_inside,
+)
 from tubedet.errors import DatasetError, VideoError
 from tubedet.video.reader import VideoReader
 
@@ -155,13 +161,13 @@ def assemble(
 
 
 def _class_names(root: Path, videos: Sequence[OwnVideo]) -> tuple[str, ...]:
-    labels = sorted({box.label for video in videos for box in video.boxes})
     listed = class_list(root)
-    if listed is None:
-        if not labels:
-            raise DatasetError(f"{root}: no box is annotated in {len(videos)} videos")
-        return tuple(labels)
-    return tuple(listed)
+    if listed is not None:
+        return tuple(listed)
+    labels = sorted({box.label for video in videos for box in video.boxes})
+    if not labels:
+        raise DatasetError(f"{root}: no box is annotated in {len(videos)} videos")
+    return tuple(labels)
 
 
 def _problems_of(video: OwnVideo, class_names: Sequence[str]) -> Iterator[str]:
@@ -175,8 +181,7 @@ def _problems_of(video: OwnVideo, class_names: Sequence[str]) -> Iterator[str]:
             yield f"{place}label {box.label!r} is not in classes.txt{hint}"
         if not 0 <= box.frame < video.frames:
             yield f"{place}expected frames 0 to {video.frames - 1}"
-        x1, y1, x2, y2 = box.box_xyxy
-        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        if not is_inside(box.box_xyxy, width, height):
             yield f"{place}expected a box inside {width}x{height}, found {box.box_xyxy}"
     boxed = {box.frame for box in video.boxes}
     if beyond := sorted(video.examined_frames - boxed - set(range(video.frames))):

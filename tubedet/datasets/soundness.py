@@ -124,8 +124,8 @@ def _counts(part: str, data: AnnotatedDataset) -> Iterator[Problem | ClassCount]
     boxes = Counter(
         box.class_index for clip in data.clips for found in clip.boxes_by_frame for box in found
     )
+    clips = Counter(index for clip in data.clips for index in clip.frames_by_class())
     for index, label in enumerate(data.class_names):
-        clips = sum(bool(clip.frames_of_class(index)) for clip in data.clips)
-        yield ClassCount(part, label, clips, boxes[index])
-        if part == "train" and not clips:
+        yield ClassCount(part, label, clips[index], boxes[index])
+        if part == "train" and not clips[index]:
             yield Problem(f"train: no clip of {label}")
