@@ -52,7 +52,7 @@ def _decoded(clip: AnnotatedClip) -> NDArray[np.uint8]:
 
 
 def _mapped(clip: AnnotatedClip, folder: Path) -> NDArray[np.uint8]:
-    path = folder / f"{_fingerprint(clip.path)}.npy"
+    path = folder / f"{fingerprint(clip.path)}.npy"
     try:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _described(shape: tuple[int, ...]) -> str:
     return f"{frames} frames of {width}x{height}"
 
 
-def _fingerprint(path: Path) -> str:
+def fingerprint(path: Path) -> str:
     """Changes when the clip is replaced, without reading it."""
     try:
         status = path.stat()

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ from tubedet.datasets.annotated_clips import (
     LabelledBox,
     is_inside,
 )
+from tubedet.datasets.clip_frames import fingerprint
 from tubedet.errors import DatasetError, VideoError
 from tubedet.video.reader import VideoReader
 
@@ -77,11 +79,16 @@ class VideoFacts(NamedTuple):
 
 
 def video_facts(path: Path) -> VideoFacts:
-    """Look into a video; its frames are decoded and counted.
+    """Look into a video; its frames are decoded and counted, once as long as it stays the same.
 
     Raises:
         DatasetError: if it is absent or no video.
     """
+    return _facts(path, fingerprint(path))
+
+
+@cache  # every part of a data set is asked for, and training asks for two
+def _facts(path: Path, _fingerprint: str) -> VideoFacts:
     try:
         with VideoReader(path) as reader:
             info, frames = reader.info, reader.count_frames()
