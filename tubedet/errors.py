@@ -5,6 +5,7 @@
     ├── VideoError          3
     ├── WeightsError        4
     ├── DatasetError        5
+    │   └── EmptyPartError
     └── OutputError         6
 
 A message is one line: which file, what was expected, what was found, what to do.
@@ -52,6 +53,10 @@ class DatasetError(TubedetError):
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems) or (message,)
+
+
+class EmptyPartError(DatasetError):
+    """A part that a data set does not have, or of which nothing is there."""
 
 
 class OutputError(TubedetError):

@@ -26,7 +26,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.errors import DatasetError
+from tubedet.errors import DatasetError, EmptyPartError
 from tubedet.labels import JHMDB_21
 
 PARTS = ("train", "validation", "trainval", "test")
@@ -63,7 +63,7 @@ def load_jhmdb_21(
             else:
                 missing.append(video)
     if not clips:
-        raise DatasetError(
+        raise EmptyPartError(
             f"{root}: none of the {len(missing)} clips of part {part}, split {split}, is there; "
             "expected ReCompress_Videos/<class>/<clip>.avi and puppet_mask/<class>/<clip>/"
         )
@@ -72,12 +72,12 @@ def load_jhmdb_21(
 
 def _check_part(split: int, part: str) -> None:
     if split not in SPLITS or part not in PARTS:
-        raise DatasetError(
+        raise EmptyPartError(
             f"jhmdb-21: no part {part!r} of split {split}; "
             f"there are splits 1, 2, 3 and parts {', '.join(PARTS)}"
         )
     if split != 1 and part in ("train", "validation"):
-        raise DatasetError(
+        raise EmptyPartError(
             f"jhmdb-21: a validation part is set apart for split 1 only; "
             f"for split {split} use trainval or test"
         )

@@ -26,7 +26,7 @@ from tubedet.datasets.annotated_clips import (
     is_inside,
 )
 from tubedet.datasets.clip_frames import fingerprint
-from tubedet.errors import DatasetError, VideoError
+from tubedet.errors import DatasetError, EmptyPartError, VideoError
 from tubedet.video.reader import VideoReader
 
 PARTS = ("train", "validation", "trainval", "test", "all")
@@ -139,7 +139,7 @@ def assemble(
             their frame, frames that a video doesn't have, and actors without a box.
     """
     if split != 1 or part not in PARTS:
-        raise DatasetError(
+        raise EmptyPartError(
             f"{name}: no part {part!r} of split {split}; "
             f"there is split 1 with parts {', '.join(PARTS)}"
         )
@@ -160,7 +160,7 @@ def assemble(
     missing = [v.video for v in wanted if not v.path.exists()] if require_videos else []
     clips = tuple(_clip(video, class_names) for video in wanted if video.video not in missing)
     if not clips:
-        raise DatasetError(
+        raise EmptyPartError(
             f"{root}: no video in part {part}: {len(videos)} are annotated, {len(missing)} of the "
             "part are missing; name some in validation.txt or test.txt, or take --part trainval"
         )

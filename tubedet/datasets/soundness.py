@@ -16,7 +16,7 @@ from pathlib import Path
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.datasets.named_datasets import load_named_dataset
 from tubedet.datasets.own_videos import class_list, video_facts
-from tubedet.errors import DatasetError
+from tubedet.errors import DatasetError, EmptyPartError
 
 PARTS = ("train", "validation", "test")
 OWN_FORMATS = ("folder", "cvat", "ava", "coco")
@@ -60,15 +60,14 @@ def check_dataset(
         UsageError: if there is no such data set.
     """
     parts: dict[str, AnnotatedDataset] = {}
-    failures: dict[str, None] = {}
+    failures: dict[str, bool] = {}  # by what is wrong, whether it is only that a part is empty
     for part in PARTS:
         try:
             parts[part] = load_named_dataset(name_and_path, split, part)
         except DatasetError as error:
-            failures |= dict.fromkeys(error.problems)
-    absent = ("no part", "no video in part", "none of the", "set apart for split 1 only")
-    for text in failures:
-        if not parts or not any(phrase in text for phrase in absent):
+            failures |= dict.fromkeys(error.problems, isinstance(error, EmptyPartError))
+    for text, is_empty in failures.items():
+        if not (parts and is_empty):
             yield Problem(text)
     yield from _check_videos(parts)
     for part, data in parts.items():

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.errors import DatasetError, VideoError
+from tubedet.errors import DatasetError, EmptyPartError, VideoError
 from tubedet.labels import UCF101_24
 from tubedet.video.reader import VideoReader
 
@@ -69,7 +69,7 @@ def load_ucf101_24(
     """
     root = Path(root)
     if split != 1 or part not in PARTS:
-        raise DatasetError(
+        raise EmptyPartError(
             f"ucf101-24: no part {part!r} of split {split}; "
             f"there is split 1 with parts {', '.join(PARTS)}"
         )
@@ -86,7 +86,7 @@ def load_ucf101_24(
         else:
             clips.append(_annotated_clip(video, path, annotations[video]))
     if not clips:
-        raise DatasetError(
+        raise EmptyPartError(
             f"{root}: none of the {len(missing)} videos of part {part} is there; "
             "expected videos/<class>/<video>.avi or .mp4, or rgb-images/<class>/<video>/00001.jpg"
         )
