@@ -3,13 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import ClassVar
 
 from tubedet.detections import FrameDetections
-from tubedet.errors import OutputError
-from tubedet.video.frame import VideoFrame
-from tubedet.writers.output_target import OutputTarget, PendingFile
+from tubedet.writers.text_file import TextFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,44 +63,17 @@ class RunMeta:
         return json.dumps(self.to_dict(), indent=2)
 
 
-class RunMetaWriter:
-    """STEM.meta.json: a `Writer` that looks at no frame and asks for the meta when it finishes."""
+class RunMetaWriter(TextFile):
+    """STEM.meta.json: looks at no frame and asks for the meta when it finishes."""
 
-    suffix: ClassVar[str] = ".meta.json"
-    needs_pixels: ClassVar[bool] = False
+    suffix = ".meta.json"
 
-    def __init__(self, target: OutputTarget) -> None:
-        """Reserve the hidden file.
+    def begin(self) -> None:
+        """The meta is known last."""
 
-        Raises:
-            OutputError: if it cannot be written.
-        """
-        self.warnings: list[str] = []
-        self.repaired_timestamps = 0
-        self._target = target
-        self._pending = PendingFile(target, self.suffix)
+    def add(self, detections: FrameDetections) -> None:
+        """The meta says nothing about single frames."""
 
-    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
-        """Nothing: the meta says nothing about single frames."""
-
-    def finish(self) -> Path:
-        """Write the meta under its final name, which is returned."""
-        return self._close(partial=False)
-
-    def finish_partial(self) -> Path:
-        """Write the meta of an interrupted run under its partial name."""
-        return self._close(partial=True)
-
-    def discard(self) -> None:
-        """Leave nothing behind; after `finish` nothing happens."""
-        self._pending.discard()
-
-    def _close(self, *, partial: bool) -> Path:
-        meta = self._target.run_meta().to_json()
-        try:
-            with self._pending.errors():
-                self._pending.path.write_text(meta + "\n", encoding="ascii")
-            return self._pending.commit(partial=partial)
-        except OutputError:
-            self.discard()
-            raise
+    def end(self) -> None:
+        """Write the meta."""
+        self.text.write(self.target.run_meta().to_json() + "\n")
