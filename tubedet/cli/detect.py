@@ -8,7 +8,7 @@ from pathlib import Path
 from tubedet.cli import detect_options as options
 from tubedet.cli.batch_run import PIPE, refuse_empty_names, run_batch, stdin_as_file
 from tubedet.cli.console import RunView
-from tubedet.errors import DatasetError, UsageError
+from tubedet.errors import UsageError
 
 
 def detect(
@@ -45,6 +45,7 @@ def detect(
     from tubedet import pipeline
     from tubedet.batch.many_videos import check_readable, find_jobs, process_videos, refuse_existing
     from tubedet.tubes.best_box import SelectionRule
+    from tubedet.video.preprocess import require_flow_images
     from tubedet.video.time_range import TimeRange
     from tubedet.video_run import RunPlan
 
@@ -55,8 +56,7 @@ def detect(
     if "segments" in chosen and not link:
         raise UsageError("-f segments are those of linked boxes: leave --no-link out")
     span = TimeRange.from_options(start, end, duration)
-    if flow_images and not flow_images.is_dir():
-        raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
+    require_flow_images(flow_images)
     with stdin_as_file(videos) as (inputs, spooled):
         jobs = find_jobs(inputs, Path(output), None if to_stdout else chosen)
         if not (overwrite or skip_existing or to_stdout):

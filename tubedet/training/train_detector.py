@@ -19,7 +19,7 @@ from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampl
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.datasets.kinetics_samples import KineticsSamples
-from tubedet.errors import DatasetError, UsageError
+from tubedet.errors import UsageError
 from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
 from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.presets import DetectorConfig
@@ -36,6 +36,7 @@ from tubedet.training.recipes import Recipe
 from tubedet.training.run_description import describe_data, describe_file, describe_program
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights, resumed_network, start_network
+from tubedet.video.preprocess import require_flow_images
 
 Data = AnnotatedDataset | KineticsDataset
 
@@ -142,8 +143,7 @@ def _require_flow(recipe: Recipe, flow_images: Path | None) -> None:
         raise UsageError("preset brox reads stored flow: give --flow-images FOLDER")
     if recipe.preset != "brox" and flow_images is not None:
         raise UsageError(f"preset {recipe.preset} makes its own flow: leave --flow-images out")
-    if flow_images is not None and not flow_images.is_dir():
-        raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
+    require_flow_images(flow_images)
 
 
 def _samples(

@@ -90,6 +90,12 @@ def encode_flow_image(image_rgb: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".jpg", bgr, JPEG_OPTIONS)[1].tobytes()
 
 
+def require_flow_images(folder: Path | None) -> None:
+    """DatasetError if a folder of flow images is given and isn't one."""
+    if folder is not None and not folder.is_dir():
+        raise DatasetError(f"--flow-images {folder}: expected a folder, found none")
+
+
 def read_flow_image(path: Path) -> NDArray[np.uint8]:
     """A flow image as (H, W, 3) RGB; DatasetError if it is missing or can't be read."""
     # imread would print about a missing file, and can't open every name on Windows.
