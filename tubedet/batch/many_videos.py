@@ -14,15 +14,9 @@ from tubedet.batch.existing_outputs import are_whole, exists
 from tubedet.errors import OutputError, UsageError, VideoError, WeightsError
 from tubedet.pipeline import process_video
 from tubedet.runtime.detector import Detector
-from tubedet.video.reader import VideoReader
+from tubedet.video.reader import VIDEO_SUFFIXES, VideoReader
 from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob
 from tubedet.writers.output_set import output_paths
-
-# What is taken from a folder; a file of any other name is read when it is named itself.
-VIDEO_SUFFIXES = frozenset(
-    """.3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .h264 .hevc .m2ts .m2v .m4v .mjpeg .mkv .mov
-    .mp4 .mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m""".split()
-)
 
 
 @dataclass(frozen=True, slots=True)

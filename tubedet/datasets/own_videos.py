@@ -27,10 +27,9 @@ from tubedet.datasets.annotated_clips import (
 )
 from tubedet.datasets.clip_frames import fingerprint
 from tubedet.errors import DatasetError, EmptyPartError, VideoError
-from tubedet.video.reader import VideoReader
+from tubedet.video.reader import VIDEO_SUFFIXES, VideoReader
 
 PARTS = ("train", "validation", "trainval", "test", "all")
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 VALIDATION_SHARE = 5  # one in so many
 
 Source = TypeVar("Source")

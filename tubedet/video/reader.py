@@ -27,6 +27,12 @@ from tubedet.video.time_range import TimePoint, TimeRange, has_reached
 
 NOMINAL_FPS = Fraction(25)  # where a stream has no rate at all; FFmpeg assumes it too
 NOT_VIDEO_FORMATS = {"tty", "hls", "dash", "concat"}  # FFmpeg draws any .txt; the rest: playlists
+# What is taken from a folder, the likelier first; a file of any other name is read when it is named
+# itself.
+VIDEO_SUFFIXES = tuple(
+    """.mp4 .mkv .avi .mov .webm .m4v .mpg .mpeg .wmv .3g2 .3gp .asf .divx .dv .f4v .flv .gif .h264
+    .hevc .m2ts .m2v .mjpeg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .y4m""".split()
+)
 EXTRACTED_FRAMES = "%05d.jpg"  # from 1 on, as UCF101-24's frames are published (gurkirt)
 CONTAINER_TIME_BASE = Fraction(1, av.time_base)
 
