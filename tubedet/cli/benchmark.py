@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from tubedet.cli.console import say, show_table
+from tubedet.cli.console import say, show_table, with_bar
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ def benchmark(
     Network alone, and all from the file to the annotated MP4: medians of
     five rounds. All presets take some five minutes on two CPU cores.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from tubedet.benchmark.throughput import ROUNDS, Benchmark, benchmark_presets
     from tubedet.models.presets import PRESETS
 
@@ -40,8 +37,7 @@ def benchmark(
     chosen = presets or PRESETS
     events = benchmark_presets(video, chosen, device=device, precision=precision)
     total = len(chosen) * ROUNDS + 1  # the result is the last event
-    bar = Console(stderr=True)
-    *_, result = track(events, "benchmark", total=total, console=bar, transient=True)
+    *_, result = with_bar(events, "benchmark", total)
     assert isinstance(result, Benchmark)
     _show(result)
     if json is not None:

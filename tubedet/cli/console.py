@@ -6,10 +6,10 @@ a complaint is one line however narrow the terminal is.
 
 import os
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich import box
 from rich import console as rich_console
@@ -22,6 +22,7 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeRemainingColumn,
+    track,
 )
 from rich.table import Column, Table
 from rich.text import Text
@@ -29,6 +30,8 @@ from rich.text import Text
 from tubedet.errors import OutputError, TubedetError
 
 NAMES_SHOWN = 5  # of absent clips
+
+Item = TypeVar("Item")
 
 if TYPE_CHECKING:
     from tubedet.batch.many_videos import Event
@@ -81,6 +84,11 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
+
+
+def with_bar(work: Iterable[Item], words: str, total: int | None = None) -> Iterator[Item]:
+    """What the work yields, with a bar on stderr meanwhile that advances with each."""
+    return iter(track(work, words, total, console=Console(stderr=True), transient=True))
 
 
 class _BarView:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tubedet.cli.console import complain, say, show_table
+from tubedet.cli.console import complain, say, show_table, with_bar
 from tubedet.errors import DatasetError
 
 data_app = typer.Typer(
@@ -22,15 +22,9 @@ def check(data: Data, *, split: Split = 1, debug: Debug = False) -> None:
     Absent or unreadable videos, boxes outside their frame, misspelt
     labels, sources on both sides of a division; and how often classes occur.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from tubedet.datasets.soundness import ClassCount, Problem, check_dataset
 
-    looking = track(
-        check_dataset(data, split), "looking", console=Console(stderr=True), transient=True
-    )
-    events = list(looking)
+    events = list(with_bar(check_dataset(data, split), "looking"))
     counts = [event for event in events if isinstance(event, ClassCount)]
     show_table(
         ("part", "class", "clips", "boxes"),

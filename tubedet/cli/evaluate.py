@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tubedet.cli.console import complain, report_absent, say, show_table
-from tubedet.errors import DatasetError, UsageError
+from tubedet.cli.console import complain, report_absent, say, show_table, with_bar
+from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
     from tubedet.datasets.annotated_clips import AnnotatedDataset
@@ -72,8 +72,10 @@ def evaluate(
         raise UsageError("--detections scores a file, --weights runs a network: give one of them")
     if detections is not None and (link or flow_images):
         raise UsageError("--detections scores a file as it is: leave --link and --flow-images out")
-    if flow_images and not flow_images.is_dir():
-        raise DatasetError(f"--flow-images {flow_images}: expected a folder, found none")
+    if flow_images is not None:
+        from tubedet.video.preprocess import require_flow_images
+
+        require_flow_images(flow_images)
     protocol = Protocol(rule_named(rule), all_boxes)
     dataset = load_named_dataset(data, split, part, require_videos=detections is None)
     report_absent(dataset.missing_videos)
@@ -116,22 +118,14 @@ def _run(
     how: dict[str, Any],
 ) -> "EvaluationResult":
     """The figures of a network, with a bar on stderr while it runs."""
-    from rich.console import Console
-    from rich.progress import track
-
     from tubedet.evaluation.evaluate import evaluate_detector
     from tubedet.evaluation.scoring import EvaluationResult
     from tubedet.pipeline import load_detector
 
     detector = load_detector(weights, device=device)
-    events = track(
-        evaluate_detector(detector, dataset, protocol, **how),
-        f"{dataset.name}, {dataset.part}",
-        total=len(dataset.clips) + 1,  # the result is the last event
-        console=Console(stderr=True),
-        transient=True,
-    )
-    *_, result = events
+    events = evaluate_detector(detector, dataset, protocol, **how)
+    total = len(dataset.clips) + 1  # the result is the last event
+    *_, result = with_bar(events, f"{dataset.name}, {dataset.part}", total)
     assert isinstance(result, EvaluationResult)
     return result
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tubedet.cli.console import with_bar
 from tubedet.cli.detect_options import Device
 from tubedet.cli.evaluate_table import Output, show_comparison
 from tubedet.errors import UsageError
@@ -64,18 +65,10 @@ def _run(
     pairs: "list[SintelPair]", estimators: "Mapping[str, FlowEstimator]"
 ) -> "list[MeasuredFlow]":
     """The measures, with a bar on stderr meanwhile."""
-    from rich.console import Console
-    from rich.progress import track
-
     from tubedet.datasets.sintel import sintel_samples
     from tubedet.evaluation.flow_table import measure_flow
 
-    *_, rows = track(
-        measure_flow(estimators, sintel_samples(pairs)),
-        "MPI-Sintel",
-        total=len(pairs) + 1,  # the rows are the last event
-        console=Console(stderr=True),
-        transient=True,
-    )
+    events = measure_flow(estimators, sintel_samples(pairs))
+    *_, rows = with_bar(events, "MPI-Sintel", len(pairs) + 1)  # the rows are the last event
     assert isinstance(rows, list)
     return rows
