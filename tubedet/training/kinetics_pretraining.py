@@ -4,7 +4,7 @@ What such a run leaves are weights to start from: flow network and streams, with
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tubedet.checkpoints.native import FUSED_HEAD, CheckpointHeader, save_checkpoint
+from tubedet.checkpoints.native import FUSED_HEAD, save_checkpoint
 from tubedet.datasets.augmentation import View
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.datasets.kinetics_samples import ActionBatch, as_clip, read_pair
 from tubedet.errors import VideoError
 from tubedet.evaluation.evaluate import ClipEvaluated
 from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.training.run_description import checkpoint_header
 
 MIDDLE = 0.5  # of a clip, where its pair is taken for validation
 
@@ -88,13 +89,6 @@ def publish_start_weights(
     described: dict[str, Any], path: Path, network: TwoStreamDetector, measures: dict[str, float]
 ) -> None:
     """Write flow network and streams, as exactly as they are: training goes on from them."""
-    header = CheckpointHeader(
-        config={**described["detector"], "class_names": [], "anchors_wh": []},
-        recipe=described["recipe"],
-        training_data_sha256=described["data"]["sha256"],
-        git_revision=described["git_revision"],
-        licence=described["start"].get("licence"),
-        metrics={f"validation_{name}": value for name, value in measures.items()},
-        missing=(FUSED_HEAD,),
-    )
-    save_checkpoint(path, network, header)
+    headless = {**described["detector"], "class_names": [], "anchors_wh": []}
+    header = checkpoint_header({**described, "detector": headless}, measures)
+    save_checkpoint(path, network, replace(header, missing=(FUSED_HEAD,)))

@@ -1,6 +1,7 @@
 """What config.json says of a run: enough to repeat it, and to refuse to go on with other data."""
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from tubedet import __version__
 from tubedet.checkpoints.catalog import sha256_of
+from tubedet.checkpoints.native import CheckpointHeader
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.kinetics import KineticsDataset
 
@@ -33,6 +35,25 @@ def describe_data(data: AnnotatedDataset | KineticsDataset) -> dict[str, Any]:
         "missing_videos": list(data.missing_videos),
         "sha256": data.sha256,
     }
+
+
+def checkpoint_header(
+    described: Mapping[str, Any], measures: Mapping[str, float]
+) -> CheckpointHeader:
+    """What a checkpoint of a run says of itself.
+
+    Args:
+        described: what config.json says.
+        measures: of the validation part, by the names that they get in the header.
+    """
+    return CheckpointHeader(
+        config=described["detector"],
+        recipe=described["recipe"],
+        training_data_sha256=described["data"]["sha256"],
+        git_revision=described["git_revision"],
+        licence=described["start"].get("licence"),
+        metrics={f"validation_{name}": value for name, value in measures.items()},
+    )
 
 
 def describe_file(path: Path | None) -> dict[str, str] | None:

@@ -7,11 +7,7 @@ from typing import Any
 from torch import Tensor, cat
 
 from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
-from tubedet.checkpoints.native import (
-    FUSED_HEAD,
-    load_checkpoint,
-    read_header,
-)
+from tubedet.checkpoints.native import FUSED_HEAD, load_checkpoint, read_header
 from tubedet.checkpoints.run_state import load_flow_network
 from tubedet.datasets.anchor_clusters import box_sizes, cluster_anchors
 from tubedet.datasets.annotated_clips import AnnotatedDataset

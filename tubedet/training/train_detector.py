@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tubedet.checkpoints.native import CheckpointHeader, read_header, save_checkpoint
+from tubedet.checkpoints.native import read_header, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
 from tubedet.datasets.batching import TrainingSamples
@@ -33,7 +33,12 @@ from tubedet.training.kinetics_pretraining import (
     recognise,
 )
 from tubedet.training.recipes import Recipe
-from tubedet.training.run_description import describe_data, describe_file, describe_program
+from tubedet.training.run_description import (
+    checkpoint_header,
+    describe_data,
+    describe_file,
+    describe_program,
+)
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights, resumed_network, start_network
 from tubedet.video.preprocess import require_flow_images
@@ -223,12 +228,5 @@ def _leave_it(path: Path, network: TwoStreamDetector, measures: dict[str, float]
 def _publish(
     described: dict[str, Any], path: Path, network: TwoStreamDetector, f_map: dict[str, float]
 ) -> None:
-    header = CheckpointHeader(
-        config=described["detector"],
-        recipe=described["recipe"],
-        training_data_sha256=described["data"]["sha256"],
-        git_revision=described["git_revision"],
-        licence=described["start"].get("licence"),
-        metrics={f"validation_f_map@{threshold}": value for threshold, value in f_map.items()},
-    )
-    save_checkpoint(path, network, header, torch.float16)
+    measures = {f"f_map@{threshold}": value for threshold, value in f_map.items()}
+    save_checkpoint(path, network, checkpoint_header(described, measures), torch.float16)
