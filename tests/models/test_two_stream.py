@@ -144,7 +144,8 @@ def test_motion_alone_is_what_is_left_without_the_rgb_features() -> None:
     torch.testing.assert_close(both, network(clip))
     motion = network.motion_stream(network.motion(clip))
     # In the place of the missing half, the other one counts twice, as with dropout.
-    expected = network.fusion(torch.zeros_like(motion), 2 * motion)
+    silence = torch.zeros_like(network.rgb_stream(clip[:, :, 0] / 255))
+    expected = network.fusion(silence, 2 * motion)
     torch.testing.assert_close(alone, expected)
 
 
@@ -165,4 +166,5 @@ def test_a_network_of_one_stream_lacks_the_other(preset: str) -> None:
     # A stream that is there answers as in the network of both.
     motion.load_state_dict({n: v for n, v in both.state_dict().items() if n in motion.state_dict()})
     features = motion.motion_stream(motion.motion(clip))
-    torch.testing.assert_close(motion(clip), both.fusion(torch.zeros_like(features), features))
+    silence = torch.zeros_like(both.rgb_stream(clip[:, :, 0] / 255))
+    torch.testing.assert_close(motion(clip), both.fusion(silence, features))

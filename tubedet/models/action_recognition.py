@@ -31,8 +31,9 @@ class ActionScores(EarlyFusion):
 def build_recognizer(config: DetectorConfig) -> TwoStreamDetector:
     """The network of a configuration with class scores (B, C) in place of a prediction map."""
     network = build_detector(config)
-    both = network.fusion.conv.in_channels  # the streams are twins
+    fusion = network.fusion
+    rgb, motion = map(sum, zip(fusion.stream_channels, fusion.context_channels, strict=True))
     network.fusion = ActionScores(
-        stream_channels=(both // 2, both // 2), num_classes=len(config.class_names)
+        stream_channels=(rgb, motion), num_classes=len(config.class_names)
     )
     return network

@@ -20,6 +20,11 @@ def encode_motion(flow_uv: Tensor) -> Tensor:
     return (FLOW_SCALE * motion + FLOW_OFFSET) / 255.0
 
 
+def decode_motion(image: Tensor) -> Tensor:
+    """The flow (B, 2, H, W) in px a frame of an encoded image (B, 3, H, W)."""
+    return (image[:, :2] * 255.0 - FLOW_OFFSET) / FLOW_SCALE
+
+
 def flow_input_size(input_size: int) -> int:
     """Side of the square that `light` estimates flow on: the multiple of 64 nearest half the input.
 

@@ -6,7 +6,7 @@
 | `flownet2-css` | FlowNet2-CSS | Darknet-19 | paper §IV |
 | `flownet2-sd` | FlowNet2-SD | Darknet-19 | paper §IV, the real-time one |
 | `brox` | stored flow images | Darknet-19 | paper §IV, the comparison |
-| `light` | FlowNet2-SD at a quarter width | EfficientNet-Lite0 | ours, for two CPU cores |
+| `light` | FlowNet2-SD, width ¼ | EfficientNet-Lite0, flow histograms | ours, for two CPU cores |
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from tubedet.models.early_fusion import EarlyFusion
+from tubedet.models.flow_histograms import FlowHistogramStream
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
 from tubedet.models.motion_input import ResizedFlow, flow_input_size
 from tubedet.models.two_stream import SilentStream, TwoStreamDetector
@@ -113,6 +114,7 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
             stream_channels=(rgb_stream.out_channels, motion_stream.out_channels),
             num_anchors=len(config.anchors_wh),
             num_classes=len(config.class_names),
+            context_channels=(rgb_stream.context_channels, motion_stream.context_channels),
             dropout=config.dropout,
             stream_dropout=config.stream_dropout if config.streams == "both" else 0.0,
         ),
@@ -143,14 +145,20 @@ def _require_multiple(what: str, side: int, multiple: int) -> None:
 
 def _build_stream(
     config: DetectorConfig, which: Streams
-) -> Darknet19Stream | EfficientNetLiteStream | SilentStream:
-    stream: Darknet19Stream | EfficientNetLiteStream
-    if config.preset == "light":
+) -> Darknet19Stream | EfficientNetLiteStream | FlowHistogramStream | SilentStream:
+    stream: Darknet19Stream | EfficientNetLiteStream | FlowHistogramStream
+    if config.preset == "light" and which == "rgb":
         stream = EfficientNetLiteStream(passthrough=config.passthrough)
+    elif config.preset == "light":
+        stream = FlowHistogramStream()
     else:
         stream = Darknet19Stream(
             layout=config.darknet_layout, passthrough=config.passthrough, width=config.width
         )
     if config.streams in ("both", which):
         return stream
-    return SilentStream(out_channels=stream.out_channels, stride=OUTPUT_STRIDE)
+    return SilentStream(
+        out_channels=stream.out_channels,
+        context_channels=stream.context_channels,
+        stride=OUTPUT_STRIDE,
+    )

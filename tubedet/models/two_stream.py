@@ -14,19 +14,21 @@ class SilentStream(nn.Module):
     """Stands where a detector has no stream: says nothing about any image.
 
     Args:
-        out_channels: of the zeros it answers with.
+        out_channels: of the last activations whose place its zeros take.
+        context_channels: the same of the context behind them.
         stride: input pixels a cell.
     """
 
-    def __init__(self, *, out_channels: int, stride: int) -> None:
+    def __init__(self, *, out_channels: int, context_channels: int, stride: int) -> None:
         super().__init__()
-        self.out_channels, self.stride = out_channels, stride
+        self.out_channels, self.context_channels = out_channels, context_channels
+        self.stride = stride
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image (B, 3, H, W) → zeros (B, out_channels, H/stride, W/stride)."""
+        """Image (B, 3, H, W) → zeros (B, out_channels + context_channels, H/stride, W/stride)."""
         batch, _, height, width = image.shape
         cells = (height // self.stride, width // self.stride)
-        return image.new_zeros(batch, self.out_channels, *cells)
+        return image.new_zeros(batch, self.out_channels + self.context_channels, *cells)
 
 
 class TwoStreamDetector(nn.Module):
@@ -73,11 +75,16 @@ class TwoStreamDetector(nn.Module):
         raw: Tensor = self.fusion(cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion]))
         return raw
 
+    def contexts(self, clip: Tensor) -> Tensor:
+        """What `fusion.action` reads of a clip (B, 3, 2, S, S): (B, K, S/32, S/32)."""
+        return self.fusion.split_contexts(*self._features(clip))[1]
+
     def motion(self, clip: Tensor) -> Tensor:
         """The motion stream's input (B, 3, S, S): encoded flow, or the clip's own flow image."""
         if self.flow is None:
             return clip[:, :, 1] / 255.0
-        return encode_motion(self.flow(clip))
+        # Half a number format's digits would go to the encoding's offset.
+        return encode_motion(self.flow(clip).float())
 
     def _features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Last activations of the RGB and of the motion stream, (B, F, S/32, S/32) each."""

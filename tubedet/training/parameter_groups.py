@@ -17,7 +17,7 @@ from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 from tubedet.training.recipes import Recipe
 
 # Of `light`'s streams; all of a Darknet-19 has published weights.
-NEW_LAYERS = ("lateral.", "join.")
+NEW_LAYERS = ("lateral.", "join.", "standardise.")
 
 
 def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
@@ -26,17 +26,16 @@ def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
     kept: list[nn.Module] = []
     if network.flow is not None and recipe.flow_rate == 0:
         kept.append(network.flow)
-    for stream, blocks in (
-        (network.rgb_stream, recipe.frozen_rgb_blocks),
-        (network.motion_stream, recipe.frozen_motion_blocks),
-    ):
-        if blocks and isinstance(stream, EfficientNetLiteStream):
-            kept += [stream.backbone.stem, *stream.backbone.blocks[:blocks]]
+    stream, blocks = network.rgb_stream, recipe.frozen_rgb_blocks
+    if blocks and isinstance(stream, EfficientNetLiteStream):
+        backbone = stream.backbone
+        kept += [stream.general, backbone.stem, *backbone.blocks[:blocks]]
+        kept += [backbone.head] if blocks >= len(backbone.blocks) else []
     for module in kept:
         module.requires_grad_(False).eval()
     fixed: list[nn.Module] = [network] if recipe.frozen_batch_norm else []
     if isinstance(network.rgb_stream, EfficientNetLiteStream):
-        fixed.append(network.rgb_stream.backbone)
+        fixed += [network.rgb_stream.backbone, network.rgb_stream.general]
     for part in fixed:
         for module in part.modules():
             if isinstance(module, _BatchNorm):

@@ -69,7 +69,7 @@ class Recipe:
         momentum: of `sgd`.
         rgb_rate: the optimiser's learning rate of the RGB stream, which soon knows the training
             frames by heart; of `light` its backbone.
-        motion_rate: the same for the motion stream.
+        motion_rate: the same for the motion stream; that of `light` starts from scratch.
         head_rate: of everything that starts from scratch.
         flow_rate: of the flow network; 0 freezes it. Weak, as paper §IV-C has it (1e-7 there).
         weight_decay: of weights with more than one dimension.
@@ -79,7 +79,6 @@ class Recipe:
         ema_decay: of the averaged weights that are evaluated and kept; 0: no average.
         frozen_batch_norm: keep the statistics of all batch norms as they start.
         frozen_rgb_blocks: leading backbone blocks of the RGB stream that stay as they start.
-        frozen_motion_blocks: the same for the motion stream.
         dropout: on the fused activations.
         stream_dropout: probability that a sample is decided by one stream alone, either one.
         label_smoothing: of the class target.
@@ -122,8 +121,7 @@ class Recipe:
     max_gradient_norm: float | None = 10.0
     ema_decay: float = 0.998
     frozen_batch_norm: bool = False
-    frozen_rgb_blocks: int = 5
-    frozen_motion_blocks: int = 0
+    frozen_rgb_blocks: int = 11
     dropout: float = 0.5
     stream_dropout: float = 0.2
     label_smoothing: float = 0.1

@@ -31,7 +31,7 @@ class StartWeights:
         checkpoints: a tubedet checkpoint, for everything, anchors included; or two of one stream
             each, which are joined; or weights without a head, imported or of kinetics-pretraining:
             each part comes from the first file that has it.
-        imagenet: published EfficientNet-Lite0 file, for both streams' backbones.
+        imagenet: published EfficientNet-Lite0 file, for the backbone of the RGB stream.
         flow: what a flow pre-training run left, for the flow network.
     """
 
@@ -67,9 +67,10 @@ def start_network(
         config, network = _from_checkpoints(start.checkpoints, recipe, training.class_names)
     else:
         config, network = _from_scratch(recipe, training)
-    for stream in (network.rgb_stream, network.motion_stream):
-        if start.imagenet is not None and isinstance(stream, EfficientNetLiteStream):
-            load_imagenet_backbone(start.imagenet, stream.backbone)
+    stream = network.rgb_stream
+    if start.imagenet is not None and isinstance(stream, EfficientNetLiteStream):
+        load_imagenet_backbone(start.imagenet, stream.backbone)
+        stream.general.start_from(stream.backbone)
     if start.flow is not None and network.flow is not None:
         inner = network.flow.network if isinstance(network.flow, ResizedFlow) else network.flow
         load_flow_network(start.flow, inner)
@@ -153,7 +154,7 @@ def _from_checkpoints(
             "one of the motion stream for a network of both"
         )
     streams: tuple[Streams, ...] = ("rgb", "motion") if joins else (recipe.streams,)
-    states: list[dict[str, Tensor]] = []
+    networks: list[TwoStreamDetector] = []
     anchors: set[tuple[tuple[float, float], ...]] = set()
     for path, wanted_streams in zip(paths, streams, strict=True):
         trained, header = load_checkpoint(path)
@@ -165,22 +166,27 @@ def _from_checkpoints(
         ):
             if found != wanted:
                 raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
-        states.append(trained.state_dict())
+        networks.append(trained)
         anchors.add(config.anchors_wh)
     if len(anchors) > 1:
         raise WeightsError(f"{paths[1]}: expected the anchors of {paths[0]}, found others")
     network = build_detector(config)
-    network.load_state_dict(_joined(*states) if joins else states[0])
+    network.load_state_dict(_joined(*networks) if joins else networks[0].state_dict())
     return config, network
 
 
-def _joined(rgb: dict[str, Tensor], motion: dict[str, Tensor]) -> dict[str, Tensor]:
+def _joined(rgb: TwoStreamDetector, motion: TwoStreamDetector) -> dict[str, Tensor]:
     """The state of both streams whose raw predictions are the mean of those of each alone."""
-    kernel, bias = "fusion.conv.weight", "fusion.conv.bias"
-    channels = rgb[kernel].shape[1] // 2
-    halves = [rgb[kernel][:, :channels], motion[kernel][:, channels:]]
-    fused = {kernel: cat(halves, dim=1) / 2, bias: (rgb[bias] + motion[bias]) / 2}
-    return {**rgb, **motion, **fused}
+    of_rgb, of_motion = rgb.state_dict(), motion.state_dict()
+    fused = {name: (of_rgb[name] + of_motion[name]) / 2 for name in of_rgb if "fusion." in name}
+    for kernel, channels in (
+        ("fusion.conv.weight", rgb.fusion.stream_channels[0]),
+        ("fusion.action.weight", rgb.fusion.context_channels[0]),
+    ):
+        if kernel in fused:
+            halves = [of_rgb[kernel][:, :channels], of_motion[kernel][:, channels:]]
+            fused[kernel] = cat(halves, dim=1) / 2
+    return {**of_rgb, **of_motion, **fused}
 
 
 def _network_settings(recipe: Recipe) -> dict[str, Any]:

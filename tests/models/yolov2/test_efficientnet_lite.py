@@ -3,21 +3,57 @@
 import torch
 from torch import nn
 
-from tubedet.models.yolov2.efficientnet_lite import ConvNorm, EfficientNetLite0
+from tubedet.models.yolov2.efficientnet_lite import (
+    ConvNorm,
+    EfficientNetLite0,
+    EfficientNetLiteStream,
+    EfficientNetLiteTail,
+)
 
 
 def test_published_parameter_count_without_the_classifier() -> None:
-    # EfficientNet-Lite0 has 4,652,008 parameters; classifier 1280*1000 + 1000, the 1x1 convolution
-    # before it 320*1280, its batch norm 2*1280.
+    # EfficientNet-Lite0 has 4,652,008 parameters, its classifier 1280*1000 + 1000.
     backbone = EfficientNetLite0()
-    expected = 4_652_008 - (1280 * 1000 + 1000) - 320 * 1280 - 2 * 1280
+    expected = 4_652_008 - (1280 * 1000 + 1000)
     assert sum(p.numel() for p in backbone.parameters()) == expected
 
 
 def test_features_come_at_strides_16_and_32() -> None:
-    fine, coarse = EfficientNetLite0().eval()(torch.rand(1, 3, 96, 64))
+    fine, coarse, wide = EfficientNetLite0().eval()(torch.rand(1, 3, 96, 64))
     assert fine.shape == (1, 112, 6, 4)
     assert coarse.shape == (1, 320, 3, 2)
+    assert wide.shape == (1, 1280, 3, 2)
+
+
+def test_context_is_the_mean_of_the_widest_features_nearby_and_over_the_frame() -> None:
+    stream = EfficientNetLiteStream().eval()
+    image = torch.rand(1, 3, 224, 224)
+    fine, _, tuned = stream.backbone(image)
+    contexts = stream(image)[0, stream.out_channels :].chunk(2)
+    for context, wide in zip(contexts, (tuned[0], stream.general(fine)[0]), strict=True):
+        near, scene = context.chunk(2)
+        torch.testing.assert_close(near[:, 3, 2], wide[:, 1:6, 0:5].mean(dim=(1, 2)))
+        torch.testing.assert_close(near[:, 0, 6], wide[:, 0:3, 4:7].mean(dim=(1, 2)))
+        torch.testing.assert_close(scene[:, 5, 1], wide.mean(dim=(1, 2)))
+
+
+def test_tail_that_starts_from_a_whole_network_answers_as_it_does() -> None:
+    whole, tail = EfficientNetLite0().eval(), EfficientNetLiteTail().eval()
+    tail.start_from(whole)
+    fine, _, wide = whole(torch.rand(1, 3, 64, 64))
+    torch.testing.assert_close(tail(fine), wide)
+
+
+def test_training_leaves_a_sample_with_either_context_both_or_none() -> None:
+    torch.manual_seed(0)
+    stream = EfficientNetLiteStream()
+    stream.backbone.eval()
+    stream.general.eval()
+    seen = set()
+    for features in stream(torch.rand(1, 3, 64, 64).expand(32, -1, -1, -1)):
+        tuned, general = features[stream.out_channels :].chunk(2)
+        seen.add((bool(tuned.any()), bool(general.any())))
+    assert len(seen) == 4
 
 
 def test_frozen_batch_norm_equals_convolution_then_norm() -> None:

@@ -59,6 +59,8 @@ class Darknet19Stream(nn.Module):
     Source: YOLOv2 §3 (Darknet-19, training for detection); layers as in yolo2-pytorch.
     """
 
+    context_channels = 0  # it says nothing but its last activations
+
     def __init__(
         self,
         *,

@@ -11,7 +11,8 @@ ReLU6 for swish, stem and head not scaled.
 
 from typing import NamedTuple
 
-from torch import Tensor, cat, nn
+import torch.nn.functional as F
+from torch import Tensor, cat, nn, stack
 
 from tubedet.models.yolov2.depthwise import DepthwiseConv2d
 from tubedet.models.yolov2.passthrough import Passthrough, PassthroughOrder
@@ -46,6 +47,8 @@ STAGES = (
 FINE_BLOCKS = 11
 FINE_CHANNELS = 112
 COARSE_CHANNELS = 320
+WIDE_CHANNELS = 1280
+NEAR_CELLS = 5  # side of the square of cells around a cell that are near it: 160 px
 
 
 class ConvNorm(nn.Sequential):
@@ -109,41 +112,79 @@ class InvertedResidual(nn.Module):
         return x + out if self.shortcut else out
 
 
+def _blocks() -> nn.ModuleList:
+    blocks: list[InvertedResidual] = []
+    channels = STEM_CHANNELS
+    for stage in STAGES:
+        for position in range(stage.blocks):
+            stride = stage.stride if position == 0 else 1
+            blocks.append(InvertedResidual(channels, stage, stride))
+            channels = stage.channels
+    return nn.ModuleList(blocks)
+
+
 class EfficientNetLite0(nn.Module):
     """The feature extractor, without the classifier.
 
-    `stem` and `blocks` hold all parameters; `checkpoints/efficientnet_lite.py` fills them from the
-    published ImageNet weights.
+    `checkpoints/efficientnet_lite.py` fills all of it from the published ImageNet weights.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = ConvNorm(3, STEM_CHANNELS, kernel=3, stride=2)
-        blocks: list[InvertedResidual] = []
-        channels = STEM_CHANNELS
-        for stage in STAGES:
-            for position in range(stage.blocks):
-                stride = stage.stride if position == 0 else 1
-                blocks.append(InvertedResidual(channels, stage, stride))
-                channels = stage.channels
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = _blocks()
+        self.head = ConvNorm(COARSE_CHANNELS, WIDE_CHANNELS)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, H, W) in [0, 1] → features (B, 112, H/16, W/16), (B, 320, H/32, W/32)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of an image (B, 3, H, W) in [0, 1].
+
+        Returns:
+            (B, 112, H/16, W/16), (B, 320, H/32, W/32), and, of the latter, what the published
+            network averages and classifies: (B, 1280, H/32, W/32).
+        """
         x = self.stem((image - INPUT_MEAN) / INPUT_STD)
         for block in self.blocks[:FINE_BLOCKS]:
             x = block(x)
         fine = x
         for block in self.blocks[FINE_BLOCKS:]:
             x = block(x)
-        return fine, x
+        return fine, x, self.head(x)
+
+
+class EfficientNetLiteTail(nn.Module):
+    """The network from stride 16 on, a second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = _blocks()[FINE_BLOCKS:]
+        self.head = ConvNorm(COARSE_CHANNELS, WIDE_CHANNELS)
+
+    def start_from(self, whole: EfficientNetLite0) -> None:
+        """Take the weights of a whole network's tail."""
+        self.blocks.load_state_dict(whole.blocks[FINE_BLOCKS:].state_dict())
+        self.head.load_state_dict(whole.head.state_dict())
+
+    def forward(self, fine: Tensor) -> Tensor:
+        """(B, 112, H/16, W/16) → (B, 1280, H/32, W/32)."""
+        for block in self.blocks:
+            fine = block(fine)
+        wide: Tensor = self.head(fine)
+        return wide
 
 
 class EfficientNetLiteStream(nn.Module):
     """One stream of `light`: stride-16 features join stride-32 ones through the passthrough.
 
-    After the join Darknet-19 has a 3×3 convolution; here it is a separable one.
+    After the join Darknet-19 has a 3×3 convolution; here two separable ones find the boxes. What is
+    done shows less in one cell than around it and in the whole scene: the context is the mean of
+    the widest features near each cell, and over the frame, as ImageNet's classifier read them.
+    There are two of them. The backbone's learns the actions, and soon knows the training clips by
+    heart; the general one stays what ImageNet made it. In training a sample is left with either,
+    both or none of them: so each learns to say by itself what they then say together.
     """
+
+    tuned_channels = 2 * WIDE_CHANNELS  # of the context: the backbone's come first
+    context_channels = 2 * tuned_channels
 
     def __init__(
         self, *, passthrough: PassthroughOrder = "space_to_depth", out_channels: int = 512
@@ -151,16 +192,28 @@ class EfficientNetLiteStream(nn.Module):
         super().__init__()
         self.out_channels = out_channels
         self.backbone = EfficientNetLite0()
+        self.general = EfficientNetLiteTail()
+        self.either = nn.Dropout3d(0.5)
         self.lateral = ConvNorm(FINE_CHANNELS, 64)
         self.passthrough = Passthrough(passthrough)
         joined = 4 * 64 + COARSE_CHANNELS
         self.join = nn.Sequential(
             ConvNorm(joined, joined, kernel=3, depthwise=True, activate=False),
             ConvNorm(joined, out_channels),
+            ConvNorm(out_channels, out_channels, kernel=5, depthwise=True, activate=False),
+            ConvNorm(out_channels, out_channels),
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image (B, 3, H, W) in [0, 1] → last activations (B, 512, H/32, W/32)."""
-        fine, coarse = self.backbone(image)
-        out: Tensor = self.join(cat([self.passthrough(self.lateral(fine)), coarse], dim=1))
-        return out
+        """Image (B, 3, H, W) in [0, 1] → last activations and context (B, 512+5120, H/32, W/32)."""
+        fine, coarse, wide = self.backbone(image)
+        last = self.join(cat([self.passthrough(self.lateral(fine)), coarse], dim=1))
+        context = stack([_around(wide), _around(self.general(fine))], dim=1)
+        return cat([last, self.either(context).flatten(1, 2)], dim=1)
+
+
+def _around(wide: Tensor) -> Tensor:
+    """(B, C, h, w) → means near each cell and over the frame (B, 2C, h, w)."""
+    near = F.avg_pool2d(wide, NEAR_CELLS, 1, NEAR_CELLS // 2, count_include_pad=False)
+    scene = wide.mean(dim=(2, 3), keepdim=True).expand_as(wide)
+    return cat([near, scene], dim=1)

@@ -1,0 +1,99 @@
+"""Refitting what names actions: the regression, and what it leaves as it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.small_detector import small_config, small_network
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.errors import DatasetError, UsageError
+from tubedet.training.action_fit import (
+    LABEL_SMOOTHING,
+    PENALTY,
+    TUNED_SHARE,
+    ActionFit,
+    fit_logistic_regression,
+)
+
+
+def test_regression_is_the_minimum_that_gradient_descent_finds_too() -> None:
+    torch.manual_seed(0)
+    features, classes = (
+        torch.randn(60, 3) * torch.tensor([1.0, 10.0, 0.1]) + 5,
+        torch.arange(60) % 3,
+    )
+    features[:, 0] += classes
+    weight, bias = fit_logistic_regression(features, classes)
+
+    scale = features.std(dim=0) + 1e-3
+    standard = (features - features.mean(dim=0)) / scale
+    slow = torch.zeros(3, 3, requires_grad=True)
+    offset = torch.zeros(3, requires_grad=True)
+    for _ in range(4000):
+        loss = torch.nn.functional.cross_entropy(
+            standard @ slow.T + offset, classes, label_smoothing=LABEL_SMOOTHING
+        )
+        loss = loss + PENALTY * slow.square().sum()
+        slow_step, offset_step = torch.autograd.grad(loss, [slow, offset])
+        with torch.no_grad():
+            slow -= 0.1 * slow_step
+            offset -= 0.1 * offset_step
+    torch.testing.assert_close(weight * scale, slow.detach(), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        features @ weight.T + bias, (standard @ slow.T + offset).detach(), atol=1e-3, rtol=1e-3
+    )
+
+
+def test_rare_class_weighs_as_much_as_a_common_one() -> None:
+    features = torch.tensor([[-1.0]] * 30 + [[1.0]] * 3)
+    classes = torch.tensor([0] * 30 + [1] * 3)
+    weight, bias = fit_logistic_regression(features, classes)
+    # Halfway between the two neither is likelier, though one was seen ten times as often.
+    torch.testing.assert_close(bias[0], bias[1], atol=1e-3, rtol=0)
+    assert weight[1, 0] > 0 > weight[0, 0]
+
+
+def test_fit_changes_the_action_layer_alone(data: AnnotatedDataset) -> None:
+    config = replace(small_config("light"), class_names=data.class_names)
+    network = small_network(config)
+    torch.nn.init.normal_(network.fusion.action.weight)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    names = list(ActionFit(network, config, data, ClipFrames(), device="cpu").run())
+
+    assert names == [clip.video for clip in data.clips]
+    after = network.state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"fusion.action.weight", "fusion.action.bias"}
+    kernel, tuned = "fusion.action.weight", network.rgb_stream.tuned_channels
+    torch.testing.assert_close(after[kernel][:, :tuned], TUNED_SHARE * before[kernel][:, :tuned])
+
+
+def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset) -> None:
+    config = replace(small_config("light"), class_names=data.class_names)
+    network = small_network(config)
+    torch.nn.init.zeros_(network.fusion.action.weight)
+    fit = ActionFit(network, config, data, ClipFrames(), device="cpu")
+    list(fit.run())
+    for clip in data.clips:
+        contexts, classes = fit._look_at(clip, flip=False)
+        layer = network.fusion.action.state_dict()
+        weight = layer["weight"][:, network.rgb_stream.tuned_channels :, 0, 0]
+        assert torch.equal((contexts @ weight.T + layer["bias"]).argmax(dim=1), classes)
+
+
+def test_networks_and_data_that_do_not_fit_are_refused(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    for preset, classes, complaint in (
+        ("flownet2-sd", data.class_names, "preset flownet2-sd, streams both: no general context"),
+        ("light", ("swim", "fly"), "other classes"),
+    ):
+        config = replace(small_config(preset), class_names=classes)
+        with pytest.raises(UsageError, match=complaint):
+            ActionFit(small_network(config), config, data, ClipFrames())
+    config = replace(small_config("light"), class_names=data.class_names)
+    with pytest.raises(DatasetError, match="no clip"):
+        ActionFit(small_network(config), config, replace(data, clips=data.clips[:1]), ClipFrames())
