@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.small_detector import small_config, small_network
+from tests.synthetic_video import write_video
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.errors import DatasetError, UsageError
@@ -71,7 +72,12 @@ def test_fit_changes_the_action_layer_alone(data: AnnotatedDataset) -> None:
     torch.testing.assert_close(after[kernel][:, :tuned], TUNED_SHARE * before[kernel][:, :tuned])
 
 
-def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset) -> None:
+def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset, tmp_path: Path) -> None:
+    walk, run = data.clips
+    path = write_video(tmp_path / "run.avi", frames=run.frames, width=80, height=40)
+    # Another picture, of another shape: the clips of `data` look alike.
+    clips = (walk, replace(run, path=path, width=80, height=40))
+    data = replace(data, clips=clips)
     config = replace(small_config("light"), class_names=data.class_names)
     network = small_network(config)
     torch.nn.init.zeros_(network.fusion.action.weight)
