@@ -110,14 +110,18 @@ def test_a_named_precision_is_taken_on_any_device_and_another_word_is_a_usage_er
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_folding_removes_every_batch_norm_and_keeps_the_answer(preset: str) -> None:
+def test_folding_removes_every_batch_norm_of_a_convolution_and_keeps_the_answer(
+    preset: str,
+) -> None:
     config = small_config(preset)
     network, clip = small_network(config), seeded_clip(config.input_size)
     with torch.inference_mode():
         expected = network(clip)
         fold_batch_norm(network)
         folded = network(clip)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    left = [name for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d)]
+    # What counts directions of flow is no convolution.
+    assert left == (["motion_stream.standardise"] if preset == "light" else [])
     assert expected.std() > 1e-3
     torch.testing.assert_close(folded, expected, atol=1e-4, rtol=1e-4)
 
