@@ -90,9 +90,7 @@ def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset, tmp_pa
         assert torch.equal((contexts @ weight.T + layer["bias"]).argmax(dim=1), classes)
 
 
-def test_networks_and_data_that_do_not_fit_are_refused(
-    data: AnnotatedDataset, tmp_path: Path
-) -> None:
+def test_networks_and_data_that_do_not_fit_are_refused(data: AnnotatedDataset) -> None:
     for preset, classes, complaint in (
         ("flownet2-sd", data.class_names, "preset flownet2-sd, streams both: no general context"),
         ("light", ("swim", "fly"), "other classes"),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, cat, nn, stack
 
 from tubedet.models.motion_input import decode_motion
-from tubedet.models.yolov2.efficientnet_lite import ConvNorm
+from tubedet.models.yolov2.efficientnet_lite import NEAR_CELLS, ConvNorm
 
 DIRECTIONS = 8
 CHANNELS = 3 * (DIRECTIONS + 1)  # of flow and of the gradients of both components
@@ -24,7 +24,6 @@ PIXEL = 4  # input pixels that share a flow vector
 # px a frame, and px a frame from one such vector to the next: what is slower counts as still.
 STILL_FLOW, STILL_GRADIENT = 0.25, 0.1
 LEAST_ENERGY = 1e-2  # of a neighbourhood, px a frame: noise is not blown up to a pattern
-NEAR_CELLS = 5
 
 
 def motion_energies(flow_uv: Tensor) -> Tensor:
