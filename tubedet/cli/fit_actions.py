@@ -7,6 +7,7 @@ from typer import Option
 
 from tubedet.cli import train_options as options
 from tubedet.cli.console import report_absent, say, with_bar
+from tubedet.cli.output_file import Output, Overwrite, refuse_existing
 from tubedet.cli.train_options import Part
 
 
@@ -16,11 +17,12 @@ def fit_actions(
         Path, Option(help="What tubedet train left: RUN/best.safetensors.", show_default=False)
     ],
     data: options.Data,
-    output: Annotated[Path, Option("--output", "-o", help="Checkpoint file to write.")],
+    output: Output,
     split: options.Split = 1,
     part: options.LearnFrom = Part.TRAIN,
     frames_folder: options.FramesFolder = None,
     device: options.Device = "auto",
+    overwrite: Overwrite = False,
     debug: options.Debug = False,
 ) -> None:
     """Refit what names actions in a trained light detector, on whole frames.
@@ -35,12 +37,10 @@ def fit_actions(
     from tubedet.checkpoints.native import load_checkpoint, save_checkpoint
     from tubedet.datasets.clip_frames import ClipFrames
     from tubedet.datasets.named_datasets import load_named_dataset
-    from tubedet.errors import OutputError
     from tubedet.models.presets import DetectorConfig
     from tubedet.training.action_fit import ActionFit
 
-    if output.exists():
-        raise OutputError(f"{output}: exists already; choose another name")
+    refuse_existing(output, overwrite)
     network, header = load_checkpoint(weights)
     clips = load_named_dataset(data, split, part)
     report_absent(clips.missing_videos)

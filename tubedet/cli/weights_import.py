@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from tubedet.cli.console import complain, say
+from tubedet.cli.output_file import Output, Overwrite, refuse_existing
 from tubedet.cli.train_options import Debug
 
 
@@ -23,10 +24,6 @@ class Part(StrEnum):
     FLOW = "flow"
     RGB = "rgb"
     MOTION = "motion"
-
-
-Output = Annotated[Path, Option("--output", "-o", help="The file to write.", show_default=False)]
-Overwrite = Annotated[bool, Option("--overwrite", help="Replace an output that exists.")]
 
 
 def import_(
@@ -64,7 +61,7 @@ def import_(
     from tubedet.checkpoints.foreign_weights import import_weights
     from tubedet.checkpoints.native import save_checkpoint
 
-    _refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite)
     imported = import_weights(
         files,
         preset,
@@ -95,17 +92,10 @@ def export(
     from tubedet.checkpoints.catalog import resolve_weights
     from tubedet.checkpoints.foreign_exports import export_flow, export_stream
 
-    _refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite)
     path = resolve_weights(weights)
     if part is Part.FLOW:
         export_flow(path, output)
     elif export_stream(path, f"{part}_stream", output) == "space_to_depth":
         complain(f"{output}: trained with space_to_depth, Darknet folds its passthrough otherwise")
     say(str(output))
-
-
-def _refuse_existing(output: Path, overwrite: bool) -> None:
-    from tubedet.errors import OutputError
-
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists already; choose another name or give --overwrite")
