@@ -4,8 +4,8 @@ A detector learns boxes and actions from frames that are cropped, recoloured and
 That is how boxes are learned, but the whole scenes that it will see look different. So the general
 context and the histograms of flow, which training leaves as they are, are read anew, by a linear
 classifier of whole frames and of their mirror images: convex, without a rate or a seed. What the
-tuned tail of the backbone learned has half its weight beside it: it knows the training frames by
-heart, so no fit on them can judge it.
+tuned tail of the backbone says is added as it is: that tail knows the training frames by heart, so
+no fit on them can judge it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,6 @@ from tubedet.runtime.torch import DTYPES, pick_device, pick_precision
 from tubedet.training.detection_loss import samples_of
 
 EVERY = 8  # frames of a clip look alike
-TUNED_SHARE = 0.5
 # Of the squared weights of features of unit variance, beside the mean cross-entropy.
 PENALTY = 0.8
 LABEL_SMOOTHING = 0.05
@@ -120,7 +119,6 @@ class ActionFit:
         assert isinstance(action, nn.Conv2d)
         assert action.bias is not None
         tuned = self._stream.tuned_channels
-        action.weight[:, :tuned] *= TUNED_SHARE
         action.weight[:, tuned:] = weight[..., None, None].to(action.weight)
         action.bias.copy_(bias)
 
