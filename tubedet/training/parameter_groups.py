@@ -24,18 +24,18 @@ def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
     """Put the network into training mode, all but what the recipe keeps."""
     network.train()
     kept: list[nn.Module] = []
+    fixed: list[nn.Module] = [network] if recipe.frozen_batch_norm else []
     if network.flow is not None and recipe.flow_rate == 0:
         kept.append(network.flow)
     stream, blocks = network.rgb_stream, recipe.frozen_rgb_blocks
-    if blocks and isinstance(stream, EfficientNetLiteStream):
+    if isinstance(stream, EfficientNetLiteStream):
         backbone = stream.backbone
-        kept += [stream.general, backbone.stem, *backbone.blocks[:blocks]]
-        kept += [backbone.head] if blocks >= len(backbone.blocks) else []
+        fixed += [backbone, stream.general]
+        if blocks:
+            kept += [stream.general, backbone.stem, *backbone.blocks[:blocks]]
+            kept += [backbone.head] if blocks >= len(backbone.blocks) else []
     for module in kept:
         module.requires_grad_(False).eval()
-    fixed: list[nn.Module] = [network] if recipe.frozen_batch_norm else []
-    if isinstance(network.rgb_stream, EfficientNetLiteStream):
-        fixed += [network.rgb_stream.backbone, network.rgb_stream.general]
     for part in fixed:
         for module in part.modules():
             if isinstance(module, _BatchNorm):
