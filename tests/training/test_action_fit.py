@@ -1,5 +1,6 @@
 """Refitting what names actions: the regression, and what it leaves as it is."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tubedet.training.action_fit import (
     LABEL_SMOOTHING,
     PENALTY,
     ActionFit,
+    box_corrections,
     fit_logistic_regression,
 )
 
@@ -56,7 +58,7 @@ def test_rare_class_weighs_as_much_as_a_common_one() -> None:
     assert weight[1, 0] > 0 > weight[0, 0]
 
 
-def test_fit_changes_the_action_layer_alone(data: AnnotatedDataset) -> None:
+def test_fit_changes_the_action_layer_and_the_bias_of_boxes(data: AnnotatedDataset) -> None:
     config = replace(small_config("light"), class_names=data.class_names)
     network = small_network(config)
     torch.nn.init.normal_(network.fusion.action.weight)
@@ -66,7 +68,8 @@ def test_fit_changes_the_action_layer_alone(data: AnnotatedDataset) -> None:
     assert names == [clip.video for clip in data.clips]
     after = network.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
-    assert changed == {"fusion.action.weight", "fusion.action.bias"}
+    assert changed <= {"fusion.action.weight", "fusion.action.bias", "fusion.conv.bias"}
+    assert changed >= {"fusion.action.weight", "fusion.action.bias"}
     kernel, tuned = "fusion.action.weight", network.rgb_stream.tuned_channels
     assert torch.equal(after[kernel][:, :tuned], before[kernel][:, :tuned])
 
@@ -83,10 +86,59 @@ def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset, tmp_pa
     fit = ActionFit(network, config, data, ClipFrames(), device="cpu")
     list(fit.run())
     for clip in data.clips:
-        contexts, classes = fit._look_at(clip, flip=False)
+        seen = fit._look_at(clip, flip=False)
+        assert seen is not None
         layer = network.fusion.action.state_dict()
         weight = layer["weight"][:, network.rgb_stream.tuned_channels :, 0, 0]
-        assert torch.equal((contexts @ weight.T + layer["bias"]).argmax(dim=1), classes)
+        assert torch.equal((seen.contexts @ weight.T + layer["bias"]).argmax(dim=1), seen.classes)
+
+
+def test_boxes_are_set_right_by_the_median_of_their_sizes_and_the_mean_of_their_overlap() -> None:
+    true = torch.tensor([[0.2, 0.2, 0.6, 0.6]]).repeat(5, 1)
+    # Same centre, same height; 1.25 times as wide, but for two outliers on either side.
+    widths = 0.4 * torch.tensor([1.25, 1.25, 1.25, 1.1, 1.9])
+    found = torch.stack([0.4 - widths / 2, true[:, 1], 0.4 + widths / 2, true[:, 3]], dim=1)
+    elsewhere = torch.tensor([[0.8, 0.8, 0.9, 0.9]])
+    log_size, overlap_logit = box_corrections(
+        torch.cat([true, true[:1]]), torch.cat([found, elsewhere]), torch.tensor([0.6] * 5 + [0.01])
+    )
+    torch.testing.assert_close(log_size, torch.tensor([-math.log(1.25), 0.0]), atol=1e-5, rtol=0)
+    # Narrowed by 1.25, three boxes fit, one is 0.88 as wide as the true one, one 1.52 times.
+    reached = (3 + 1.1 / 1.25 + 1.25 / 1.9) / 5
+    expected = math.log(reached / (1 - reached)) - math.log(0.6 / 0.4)
+    assert overlap_logit.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_a_box_near_the_true_one_nothing_is_set_right() -> None:
+    true, found = torch.tensor([[0.1, 0.1, 0.2, 0.2]]), torch.tensor([[0.8, 0.8, 0.9, 0.9]])
+    log_size, overlap_logit = box_corrections(true, found, torch.tensor([0.5]))
+    assert not log_size.any()
+    assert not overlap_logit.any()
+
+
+def test_corrected_detector_finds_boxes_of_the_median_size(data: AnnotatedDataset) -> None:
+    config = replace(small_config("light"), class_names=data.class_names)
+    network = small_network(config)
+    bias = network.fusion.conv.bias
+    assert bias is not None
+    # Every box is the second anchor's, in the first cell: on the square, and too wide.
+    torch.nn.init.zeros_(network.fusion.conv.weight)
+    bias.data = torch.tensor([0.0, 0.0, 0.0, 0.0, -5.0, -0.5, 10.0, 0.0, 0.0, 0.0])
+    before = bias.detach().clone()
+    list(ActionFit(network, config, data, ClipFrames(), device="cpu").run())
+    change = (bias.detach() - before).view(2, 5)
+    assert change[:, 2:].any()
+    torch.testing.assert_close(change[0], change[1])  # every anchor's boxes alike
+    assert not change[:, :2].any()  # and none is moved
+    again = ActionFit(network, config, data, ClipFrames(), device="cpu")
+    seen = [again._look_at(clip, flip=flip) for clip in data.clips for flip in (False, True)]
+    true, found, overlap = (
+        torch.cat([getattr(part, name) for part in seen if part is not None])
+        for name in ("true_xyxy", "found_xyxy", "overlap")
+    )
+    log_size, overlap_logit = box_corrections(true, found, overlap)
+    torch.testing.assert_close(log_size, torch.zeros(2), atol=0.02, rtol=0)
+    torch.testing.assert_close(overlap_logit, torch.zeros(()), atol=0.1, rtol=0)
 
 
 def test_networks_and_data_that_do_not_fit_are_refused(data: AnnotatedDataset) -> None:

@@ -27,8 +27,8 @@ def fit_actions(
 ) -> None:
     """Refit what names actions in a trained light detector, on whole frames.
 
-    By logistic regression on what its streams see, in minutes. The boxes stay
-    as they are.
+    By logistic regression on what its streams see, in minutes. Sizes and overlap
+    of the boxes are set right on average.
     """
     from dataclasses import replace
 

@@ -75,9 +75,10 @@ class TwoStreamDetector(nn.Module):
         raw: Tensor = self.fusion(cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion]))
         return raw
 
-    def contexts(self, clip: Tensor) -> Tensor:
-        """What `fusion.action` reads of a clip (B, 3, 2, S, S): (B, K, S/32, S/32)."""
-        return self.fusion.split_contexts(*self._features(clip))[1]
+    def with_contexts(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw predictions, and what `fusion.action` reads for them: (B, K, S/32, S/32)."""
+        features = self._features(clip)
+        return self.fusion(*features), self.fusion.split_contexts(*features)[1]
 
     def motion(self, clip: Tensor) -> Tensor:
         """The motion stream's input (B, 3, S, S): encoded flow, or the clip's own flow image."""
