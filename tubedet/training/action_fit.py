@@ -88,7 +88,6 @@ class ActionFit:
             raise UsageError(f"the weights have other classes than {data.name}")
         data.require_every_class()
         self._stream = network.rgb_stream
-        self._width = sum(network.fusion.context_channels) - self._stream.tuned_channels
         self._device = pick_device(device)
         self._network = network.eval().to(self._device)
         self._config, self._data, self._frames = config, data, frames
