@@ -51,6 +51,18 @@ def test_classes_are_drawn_alike_and_then_the_clips_of_a_class() -> None:
         assert drawn[video] / draws == pytest.approx(share, abs=0.03)
 
 
+def test_clips_of_one_source_are_drawn_as_often_together_as_a_single_one() -> None:
+    cut = [replace(clip_of(name, 0, "x"), group="film") for name in "abc"]
+    data = data_of(*cut, clip_of("d", 0, "x"), replace(clip_of("e", 1, "x"), group="film"))
+    rng = np.random.default_rng(0)
+    draws = 4000
+
+    drawn = Counter(FramePairSampler(data).draw(rng).clip.video for _ in range(draws))
+
+    for video, share in {"a": 1 / 12, "b": 1 / 12, "c": 1 / 12, "d": 0.25, "e": 0.5}.items():
+        assert drawn[video] / draws == pytest.approx(share, abs=0.03)
+
+
 def test_only_annotated_frames_are_drawn() -> None:
     data = data_of(clip_of("a", 0, "-x-x-"), clip_of("b", 1, "--x"))
     sampler, rng = FramePairSampler(data), np.random.default_rng(0)

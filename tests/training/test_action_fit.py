@@ -12,50 +12,7 @@ from tests.synthetic_video import write_video
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.errors import DatasetError, UsageError
-from tubedet.training.action_fit import (
-    LABEL_SMOOTHING,
-    PENALTY,
-    ActionFit,
-    box_corrections,
-    fit_logistic_regression,
-)
-
-
-def test_regression_is_the_minimum_that_gradient_descent_finds_too() -> None:
-    torch.manual_seed(0)
-    features, classes = (
-        torch.randn(60, 3) * torch.tensor([1.0, 10.0, 0.1]) + 5,
-        torch.arange(60) % 3,
-    )
-    features[:, 0] += classes
-    weight, bias = fit_logistic_regression(features, classes)
-
-    scale = features.std(dim=0) + 1e-3
-    standard = (features - features.mean(dim=0)) / scale
-    slow = torch.zeros(3, 3, requires_grad=True)
-    offset = torch.zeros(3, requires_grad=True)
-    for _ in range(4000):
-        loss = torch.nn.functional.cross_entropy(
-            standard @ slow.T + offset, classes, label_smoothing=LABEL_SMOOTHING
-        )
-        loss = loss + PENALTY * slow.square().sum()
-        slow_step, offset_step = torch.autograd.grad(loss, [slow, offset])
-        with torch.no_grad():
-            slow -= 0.1 * slow_step
-            offset -= 0.1 * offset_step
-    torch.testing.assert_close(weight * scale, slow.detach(), atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(
-        features @ weight.T + bias, (standard @ slow.T + offset).detach(), atol=1e-3, rtol=1e-3
-    )
-
-
-def test_rare_class_weighs_as_much_as_a_common_one() -> None:
-    features = torch.tensor([[-1.0]] * 30 + [[1.0]] * 3)
-    classes = torch.tensor([0] * 30 + [1] * 3)
-    weight, bias = fit_logistic_regression(features, classes)
-    # Halfway between the two neither is likelier, though one was seen ten times as often.
-    torch.testing.assert_close(bias[0], bias[1], atol=1e-3, rtol=0)
-    assert weight[1, 0] > 0 > weight[0, 0]
+from tubedet.training.action_fit import ActionFit, box_corrections
 
 
 def test_fit_changes_the_action_layer_and_the_bias_of_boxes(data: AnnotatedDataset) -> None:

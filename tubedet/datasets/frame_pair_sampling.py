@@ -1,8 +1,9 @@
 """Which two frames of which clip make a training sample.
 
-Class first, then clip, then frame: drawing the class first balances the classes; drawing the clip
-before the frame keeps long clips from outweighing short ones. Or, as the paper has it, a random
-pair of every clip ("sequence") in turn.
+Class first, then source, then clip, then frame: drawing the class first balances the classes;
+drawing the source before the clip keeps footage that was cut into many clips, near-copies of each
+other, from outweighing the rest; drawing the clip before the frame does so with long clips. Or, as
+the paper has it, a random pair of every clip ("sequence") in turn.
 """
 
 from functools import lru_cache
@@ -33,11 +34,13 @@ def pair_at(clip: AnnotatedClip, frame: int) -> FramePairChoice:
     return FramePairChoice(clip, first, min(first + 1, clip.frames - 1), frame)
 
 
+Clips = list[tuple[AnnotatedClip, list[int]]]  # with those of their frames that count
+
 BACKGROUND_SHARE = 0.1  # of the draws, where the data has frames that are known to show nobody
 
 
 class FramePairSampler:
-    """Draws a random frame that shows a random class, of a random clip; or one that shows nobody.
+    """Draws a frame that shows a random class, of a random source; or one that shows nobody.
 
     Raises:
         DatasetError: if a class has no clip, or a clip neither a box nor a known background.
@@ -45,24 +48,27 @@ class FramePairSampler:
 
     def __init__(self, dataset: AnnotatedDataset) -> None:
         dataset.require_every_class()
-        self._frames_of: list[list[tuple[AnnotatedClip, list[int]]]] = [
-            [] for _ in dataset.class_names
-        ]
+        by_source: list[dict[str, Clips]] = [{} for _ in dataset.class_names]
+        self._background: Clips = []
+        bare: list[str] = []
         for clip in dataset.clips:
-            for index, frames in clip.frames_by_class().items():
-                self._frames_of[index].append((clip, frames))
-        self._background = [
-            (clip, frames) for clip in dataset.clips if (frames := clip.background_frames)
-        ]
-        names = {clip.video for clips in (*self._frames_of, self._background) for clip, _ in clips}
-        if bare := [clip.video for clip in dataset.clips if clip.video not in names]:
+            by_class, background = clip.frames_by_class(), clip.background_frames
+            for index, frames in by_class.items():
+                by_source[index].setdefault(clip.group, []).append((clip, frames))
+            if background:
+                self._background.append((clip, background))
+            if not by_class and not background:
+                bare.append(clip.video)
+        self._sources_of = [list(clips_of.values()) for clips_of in by_source]
+        if bare:
             raise DatasetError(f"{dataset.name}: no box in any frame of {', '.join(bare)}")
 
     def draw(self, rng: np.random.Generator, index: int = 0) -> FramePairChoice:
         """One pair; the same state of `rng` gives the same pair, whatever the sample's `index`."""
         clips = self._background
         if not clips or rng.random() >= BACKGROUND_SHARE:
-            clips = self._frames_of[rng.integers(len(self._frames_of))]
+            sources = self._sources_of[rng.integers(len(self._sources_of))]
+            clips = sources[rng.integers(len(sources))]
         clip, frames = clips[rng.integers(len(clips))]
         return pair_at(clip, frames[rng.integers(len(frames))])
 

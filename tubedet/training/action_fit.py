@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
@@ -32,25 +31,24 @@ from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
 from tubedet.runtime.torch import DTYPES, pick_device, pick_precision
 from tubedet.training.anchor_matching import generalised_iou
 from tubedet.training.detection_loss import samples_of
+from tubedet.training.logistic_regression import fit_logistic_regression
 
 EVERY = 8  # frames of a clip look alike
-# Of the squared weights of features of unit variance, beside the mean cross-entropy.
-PENALTY = 0.8
-LABEL_SMOOTHING = 0.05
-ITERATIONS = 60
 HIT_IOU = 0.3
 
 
 class Seen(NamedTuple):
     """Annotated boxes of whole frames, and what the detector makes of each.
 
-    `contexts` (N, K) at their centres and `classes` (N,); of M frames with a single box, that box
-    and the found one of the greatest overlap, `true_xyxy` and `found_xyxy` (M, 4) in fractions of
-    the frame, with its predicted `overlap` (M,).
+    `contexts` (N, K) at their centres, `classes` (N,) and `sources` (N,), which footage each is
+    from; of M frames with a single box, that box and the found one of the greatest overlap,
+    `true_xyxy` and `found_xyxy` (M, 4) in fractions of the frame, with its predicted `overlap`
+    (M,).
     """
 
     contexts: Tensor
     classes: Tensor
+    sources: Tensor
     true_xyxy: Tensor
     found_xyxy: Tensor
     overlap: Tensor
@@ -91,6 +89,8 @@ class ActionFit:
         self._device = pick_device(device)
         self._network = network.eval().to(self._device)
         self._config, self._data, self._frames = config, data, frames
+        groups = dict.fromkeys(clip.group for clip in data.clips)
+        self._number_of_source = {group: number for number, group in enumerate(groups)}
 
     def run(self) -> Iterator[str]:
         """Look at every clip, yielding its name; after the last one the layer is fitted."""
@@ -100,7 +100,7 @@ class ActionFit:
             of_clips += [seen for seen in both if seen is not None]
             yield clip.video
         seen = Seen(*map(cat, zip(*of_clips, strict=True)))
-        self._install(*fit_logistic_regression(seen.contexts, seen.classes))
+        self._install(*fit_logistic_regression(seen.contexts, seen.classes, seen.sources))
         self._correct(*box_corrections(seen.true_xyxy, seen.found_xyxy, seen.overlap))
         self._network.cpu()
 
@@ -139,6 +139,7 @@ class ActionFit:
         return Seen(
             fitted[frame, :, row, column],
             cat(batch.class_indices),
+            torch.full_like(frame, self._number_of_source[clip.group]),
             cat([batch.boxes_xyxy[i] for i in single] or [torch.empty(0, 4)]),
             found.boxes_xyxy[single, best[single]].clamp(0, 1),
             found.overlap[single, best[single]],
@@ -187,40 +188,3 @@ def box_corrections(
     corrected = cat([centre - half_wh, centre + half_wh], dim=1)
     _, reached = generalised_iou(true_xyxy, corrected)
     return log_size, reached.mean().logit() - overlap.mean().logit()
-
-
-def fit_logistic_regression(features: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Multinomial, with a ridge on standardised features, every class as heavy as the others.
-
-    Args:
-        features: (N, K) float.
-        classes: (N,) int64, each of 0..C-1 at least once.
-
-    Returns:
-        Weight (C, K) and bias (C,) of the features as they are.
-    """
-    mean, scale = features.mean(dim=0), features.std(dim=0) + 1e-3
-    standardised = (features - mean) / scale
-    counts = torch.bincount(classes).float()
-    importance = (len(classes) / len(counts) / counts)[classes]
-    weight = torch.zeros(len(counts), features.shape[1], requires_grad=True)
-    bias = torch.zeros(len(counts), requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        each = F.cross_entropy(
-            standardised @ weight.T + bias,
-            classes,
-            reduction="none",
-            label_smoothing=LABEL_SMOOTHING,
-        )
-        value = (importance * each).mean() + PENALTY * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    of_the_features = weight.detach() / scale
-    return of_the_features, bias.detach() - of_the_features @ mean

@@ -56,8 +56,8 @@ class Recipe:
             save memory.
         precision: of convolutions: `bf16` where that is safe (autocast), or `fp32`. Weights and
             loss are float32.
-        sampling: `class`: a random class, then one of its clips; `sequence`: every clip once an
-            epoch.
+        sampling: `class`: a random class, then one of its sources, then one of the clips cut from
+            it; `sequence`: every clip once an epoch.
         augmentation: `light`, or `paper`: crop, HSV and flip alone.
         anchors: `clusters` of the training boxes, or fixed ones: `voc-2016`, `ucf101-24`.
         start: what the streams have to come from: `any`, `voc` (imported), `kinetics`
