@@ -107,6 +107,17 @@ def test_resized_flow_is_in_pixels_of_the_clip_it_was_given() -> None:
     torch.testing.assert_close(flow[0, :, 5, 5], torch.tensor([4.0, 0.0]))
 
 
+def test_flow_at_the_size_of_the_clip_is_the_same_as_resized_to_that_size() -> None:
+    class Difference(nn.Module):
+        def forward(self, clip: Tensor) -> Tensor:
+            return clip[:, :2, 1] - clip[:, :2, 0]
+
+    clip = torch.rand(2, 3, 2, 64, 128) * 255
+    torch.testing.assert_close(
+        ResizedFlow(Difference(), (64, 128))(clip), Difference()(clip), atol=0, rtol=0
+    )
+
+
 def test_light_has_about_ten_million_parameters() -> None:
     with torch.device("meta"):
         network = build_detector(config("light"))

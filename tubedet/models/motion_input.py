@@ -49,6 +49,9 @@ class ResizedFlow(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) in px of that clip."""
         batch, channels, frames, height, width = clip.shape
+        if (height, width) == self.size:  # resizing to the same size changes nothing but the time
+            same: Tensor = self.network(clip)
+            return same
         flat = clip.reshape(batch, channels * frames, height, width)
         small = F.interpolate(
             flat, size=self.size, mode="bilinear", align_corners=False, antialias=True
