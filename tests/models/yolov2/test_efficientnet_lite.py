@@ -1,7 +1,7 @@
 """The backbone of `light`: geometry, and batch norm that costs nothing when frozen."""
 
 import torch
-from torch import nn
+from torch import cat, nn
 
 from tubedet.models.yolov2.efficientnet_lite import (
     ConvNorm,
@@ -28,13 +28,28 @@ def test_features_come_at_strides_16_and_32() -> None:
 def test_context_is_the_mean_of_the_widest_features_nearby_and_over_the_frame() -> None:
     stream = EfficientNetLiteStream().eval()
     image = torch.rand(1, 3, 224, 224)
-    fine, _, tuned = stream.backbone(image)
     contexts = stream(image)[0, stream.out_channels :].chunk(2)
-    for context, wide in zip(contexts, (tuned[0], stream.general(fine)[0]), strict=True):
+    fine, _, tuned = stream.backbone(image)
+    mirrored_fine, _, mirrored_tuned = stream.backbone(image.flip(3))
+    wides = (tuned[0], stream.general(fine)[0])
+    mirrored_wides = (mirrored_tuned[0], stream.general(mirrored_fine)[0])
+    for context, wide, mirrored in zip(contexts, wides, mirrored_wides, strict=True):
         near, scene = context.chunk(2)
-        torch.testing.assert_close(near[:, 3, 2], wide[:, 1:6, 0:5].mean(dim=(1, 2)))
-        torch.testing.assert_close(near[:, 0, 6], wide[:, 0:3, 4:7].mean(dim=(1, 2)))
-        torch.testing.assert_close(scene[:, 5, 1], wide.mean(dim=(1, 2)))
+        # Of seven columns the mirror image has 0..4 where the frame has 6..2.
+        inner = (wide[:, 1:6, 0:5].mean(dim=(1, 2)) + mirrored[:, 1:6, 2:7].mean(dim=(1, 2))) / 2
+        corner = (wide[:, 0:3, 4:7].mean(dim=(1, 2)) + mirrored[:, 0:3, 0:3].mean(dim=(1, 2))) / 2
+        torch.testing.assert_close(near[:, 3, 2], inner)
+        torch.testing.assert_close(near[:, 0, 6], corner)
+        both = (wide.mean(dim=(1, 2)) + mirrored.mean(dim=(1, 2))) / 2
+        torch.testing.assert_close(scene[:, 5, 1], both)
+
+
+def test_boxes_are_found_in_the_frame_alone() -> None:
+    stream = EfficientNetLiteStream().eval()
+    image = torch.rand(2, 3, 96, 64)
+    fine, coarse, _ = stream.backbone(image)
+    expected = stream.join(cat([stream.passthrough(stream.lateral(fine)), coarse], dim=1))
+    torch.testing.assert_close(stream(image)[:, : stream.out_channels], expected)
 
 
 def test_tail_that_starts_from_a_whole_network_answers_as_it_does() -> None:

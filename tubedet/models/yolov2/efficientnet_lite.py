@@ -181,6 +181,9 @@ class EfficientNetLiteStream(nn.Module):
     There are two of them. The backbone's learns the actions, and soon knows the training clips by
     heart; the general one stays what ImageNet made it. In training a sample is left with either,
     both or none of them: so each learns to say by itself what they then say together.
+
+    Outside training the context is the mean of what the frame and its mirror image show, which
+    wavers less with what has nothing to do with the action. It costs a second pass of the backbone.
     """
 
     tuned_channels = 2 * WIDE_CHANNELS  # of the context: the backbone's come first
@@ -206,9 +209,13 @@ class EfficientNetLiteStream(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] → last activations and context (B, 512+5120, H/32, W/32)."""
-        fine, coarse, wide = self.backbone(image)
-        last = self.join(cat([self.passthrough(self.lateral(fine)), coarse], dim=1))
+        batch = len(image)
+        views = image if self.training else cat([image, image.flip(3)])
+        fine, coarse, wide = self.backbone(views)
+        last = self.join(cat([self.passthrough(self.lateral(fine[:batch])), coarse[:batch]], dim=1))
         context = stack([_around(wide), _around(self.general(fine))], dim=1)
+        if not self.training:
+            context = (context[:batch] + context[batch:].flip(4)) / 2
         return cat([last, self.either(context).flatten(1, 2)], dim=1)
 
 
