@@ -213,9 +213,10 @@ class EfficientNetLiteStream(nn.Module):
         views = image if self.training else cat([image, image.flip(3)])
         fine, coarse, wide = self.backbone(views)
         last = self.join(cat([self.passthrough(self.lateral(fine[:batch])), coarse[:batch]], dim=1))
-        context = stack([_around(wide), _around(self.general(fine))], dim=1)
-        if not self.training:
-            context = (context[:batch] + context[batch:].flip(4)) / 2
+        wides = [wide, self.general(fine)]
+        if not self.training:  # before they are pooled: the same means from half the maps
+            wides = [(both[:batch] + both[batch:].flip(3)) / 2 for both in wides]
+        context = stack([_around(each) for each in wides], dim=1)
         return cat([last, self.either(context).flatten(1, 2)], dim=1)
 
 
