@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
+from tubedet.runtime.detector import Glimpse
 
 FLAT_CONTRAST = 32.0  # a picture with less than this between darkest and brightest has no region
 
@@ -29,10 +31,11 @@ class ScriptedBox(NamedTuple):
 class ScriptedDetector:
     """Implements `tubedet.runtime.detector.Detector`; equal input gives equal output.
 
-    `script[i]` holds the boxes of the i-th frame predicted since construction; past its end nothing
+    `script[i]` holds the boxes of the i-th frame looked at since construction; past its end nothing
     is found. `batch_sizes` records the size of every batch, in order.
     """
 
+    reach = 0
     uses_flow_images = False
     weights_sha256 = None
     description = "scripted, no network"
@@ -52,20 +55,17 @@ class ScriptedDetector:
         self._script = script
         self._frames_seen = 0
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
-        """Boxes of a clip (B, 3, 2, S, S); as many a frame as its richest frame has, the rest 0."""
+    def look(self, clip: Tensor) -> list[Glimpse]:
+        """Of a clip (B, 3, 2, S, S) the boxes of every frame, a `ScriptedBox` a row."""
         self.batch_sizes.append(clip.shape[0])
-        found = [self._boxes_of(first_frame) for first_frame in clip[:, :, 0]]
-        most = max(1, *map(len, found)) if found else 1
-        boxes = torch.zeros(len(found), most, 4)
-        overlap = torch.zeros(len(found), most)
-        class_prob = torch.zeros(len(found), most, len(self.class_names))
-        for sample, frame_boxes in enumerate(found):
-            for slot, box in enumerate(frame_boxes):
-                boxes[sample, slot] = torch.tensor(box[:4])
-                overlap[sample, slot] = box.score
-                class_prob[sample, slot, box.class_index] = 1.0
-        return DecodedBoxes(boxes, overlap, class_prob)
+        found = (self._boxes_of(first_frame) for first_frame in clip[:, :, 0])
+        return [Glimpse(torch.tensor(boxes).view(-1, len(ScriptedBox._fields))) for boxes in found]
+
+    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+        """The boxes of a frame; one that is nothing where there is none."""
+        rows = glimpse.raw if len(glimpse.raw) else torch.zeros(1, len(ScriptedBox._fields))
+        class_prob = one_hot(rows[:, 4].long(), len(self.class_names))
+        return DecodedBoxes(rows[None, :, :4], rows[None, :, 5], class_prob[None].float())
 
     def _boxes_of(self, rgb: Tensor) -> Sequence[ScriptedBox]:
         number = self._frames_seen

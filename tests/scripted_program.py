@@ -14,15 +14,15 @@ from torch import Tensor
 from tests.scripted_detector import ScriptedDetector
 from tubedet import pipeline
 from tubedet.cli.app import main
-from tubedet.models.yolov2.box_decoding import DecodedBoxes
+from tubedet.runtime.detector import Glimpse
 
 SECONDS_PER_FRAME = float(os.environ.get("SECONDS_PER_FRAME", "0"))
 
 
 class SlowDetector(ScriptedDetector):
-    def predict(self, clip: Tensor) -> DecodedBoxes:
+    def look(self, clip: Tensor) -> list[Glimpse]:
         time.sleep(SECONDS_PER_FRAME * clip.shape[0])
-        return super().predict(clip)
+        return super().look(clip)
 
 
 def load_slow_detector(*_: Any, **__: Any) -> SlowDetector:

@@ -1,6 +1,6 @@
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
 from tubedet.errors import DatasetError, OutputError, UsageError, VideoError
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
 from tubedet.pipeline import detect_video, load_detector, process_video
+from tubedet.runtime.detector import Glimpse
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.time_range import TimeRange
 from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob
@@ -32,11 +33,25 @@ class PairRecorder(ScriptedDetector):
         super().__init__(input_size=320)
         self.pairs: list[tuple[int, int]] = []
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
+    def look(self, clip: Tensor) -> list[Glimpse]:
         for pair in clip:
             first, second = (round(brightest_region(pair[:, t])[0].x1 * 160) for t in (0, 1))
             self.pairs.append((first, second))
-        return super().predict(clip)
+        return super().look(clip)
+
+
+class FarSightedDetector(ScriptedDetector):
+    """Wants three frames before and after; remembers which frames it got around every one."""
+
+    reach = 3
+
+    def __init__(self) -> None:
+        super().__init__(input_size=320)
+        self.around: list[list[int]] = []
+
+    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+        self.around.append([round(float(near.raw[0, 0]) * 160) for near in around])
+        return super().predict(glimpse, around)
 
 
 class FailingDetector(ScriptedDetector):
@@ -46,10 +61,10 @@ class FailingDetector(ScriptedDetector):
         super().__init__(script=[[CENTRE]] * at)
         self._at, self._error = at, error
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
+    def look(self, clip: Tensor) -> list[Glimpse]:
         if len(self.batch_sizes) == self._at:
             raise self._error
-        return super().predict(clip)
+        return super().look(clip)
 
 
 class FlowImageDetector(ScriptedDetector):
@@ -60,10 +75,10 @@ class FlowImageDetector(ScriptedDetector):
         self.uses_flow_images = True
         self.colours: list[tuple[int, ...]] = []
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
+    def look(self, clip: Tensor) -> list[Glimpse]:
         for pair in clip:
             self.colours.append(tuple(round(float(mean)) for mean in pair[:, 1].mean(dim=(1, 2))))
-        return super().predict(clip)
+        return super().look(clip)
 
 
 @pytest.fixture
@@ -160,6 +175,22 @@ def test_detections_come_as_soon_as_a_batch_is_decoded(video: Path) -> None:
     detector = ScriptedDetector()
     assert next(detect_video(video, detector)).frame == 0
     assert detector.batch_sizes == [1]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_frames_before_and_after_are_shown_to_a_detector_that_wants_them(
+    video: Path, stride: int, batch_size: int
+) -> None:
+    far_sighted = FarSightedDetector()
+    # The square of the last pair is the one before it: nine frames tell what they are.
+    found = list(detect_video(video, far_sighted, end=9, stride=stride, batch_size=batch_size))
+    assert [each.frame for each in found] == list(range(0, 9, stride))
+    assert far_sighted.around == [
+        [near for near in range(0, 9, stride) if abs(near - t) <= 3] for t in range(0, 9, stride)
+    ]
+    near_sighted = ScriptedDetector(input_size=320)
+    assert found == list(detect_video(video, near_sighted, end=9, stride=stride))
 
 
 def test_without_a_rule_the_weights_threshold_and_one_box_a_frame_hold(video: Path) -> None:

@@ -4,6 +4,7 @@
     → pair            video.frame_pairs    every frame with its successor
     → preprocess      video.preprocess     a batch of pairs as a clip (B, 3, 2, S, S)
     → network         runtime, models      flow, two streams, fusion: Figure 1 of the paper
+    → look around     runtime.detector     what moved in the frames before and after, if it counts
     → decode boxes    models.yolov2        N candidates a frame, in fractions of the frame
     → pick            tubes.best_box       the paper's one box a frame, in source pixels
     → link            tubes.linking        boxes into tubes, class scores smoothed; if asked for
@@ -11,9 +12,10 @@
     → write           writers              annotated MP4, CSV, JSON, …
 
 Every stage is an iterator, so memory doesn't grow with the video. Only this module knows the order.
+Where frames to come have a say in an action, so many are held; half a second of video.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +28,9 @@ from tubedet.checkpoints.native import load_checkpoint
 from tubedet.detections import FrameDetections
 from tubedet.errors import OutputError, UsageError, VideoError
 from tubedet.models.presets import DetectorConfig
+from tubedet.models.yolov2.box_decoding import DecodedBoxes
 from tubedet.render.annotate import annotate
-from tubedet.runtime.detector import Detector
+from tubedet.runtime.detector import Detector, Glimpse, with_surroundings
 from tubedet.runtime.torch import TorchDetector
 from tubedet.tubes.best_box import SelectionRule, select_boxes
 from tubedet.tubes.linking import TubeLinker
@@ -170,13 +173,14 @@ def _detect(
     if linker is not None:
         rule = linker.candidates
     frames = 0
-    for batch in _batches(pairs, plan):
-        due = [pair for pair, is_due in batch if is_due]
-        picked = _detect_batch(due, detector, rule, plan.flow_images, reader.path.stem)
-        results = map(linker.link, picked) if linker else picked
-        for pair, is_due in batch:
-            yield pair.at, next(results) if is_due else None
-        frames += len(batch)
+    seen = _look(_batches(pairs, plan), detector, plan.flow_images, reader.path.stem)
+    for frame, glimpse, around in with_surroundings(seen, detector.reach):
+        found = None
+        if glimpse is not None:
+            found = _pick(frame, detector.predict(glimpse, around), detector.class_names, rule)
+            found = linker.link(found) if linker else found
+        yield frame, found
+        frames += 1
     if not frames:
         raise VideoError(
             f"{reader.path}: expected frames {plan.span}, found none; choose another range"
@@ -202,23 +206,29 @@ def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[F
         yield batch
 
 
-def _detect_batch(
-    pairs: Sequence[FramePair],
+def _look(
+    batches: Iterable[Sequence[tuple[FramePair, bool]]],
     detector: Detector,
-    rule: SelectionRule,
     flow_images: Path | None,
     stem: str,
-) -> Iterator[FrameDetections]:
-    """Some pairs through the network at once, and the boxes picked of each."""
-    if not pairs:
-        return
-    decoded = detector.predict(_to_clip(pairs, detector, flow_images, stem))
-    for pair, *candidates in zip(pairs, *(each.numpy() for each in decoded), strict=True):
-        boxes_fraction, overlap, class_prob = candidates
-        height, width = pair.at.rgb.shape[:2]
-        boxes_xyxy = FrameGeometry(width, height).to_source_xyxy(boxes_fraction)
-        picked = select_boxes(boxes_xyxy, overlap, class_prob, detector.class_names, rule)
-        yield FrameDetections(pair.at.frame, pair.at.pts, pair.at.time_s, picked)
+) -> Iterator[tuple[VideoFrame, Glimpse | None]]:
+    """Every frame, with what the network makes of its pair; None where the stride passes over."""
+    for batch in batches:
+        due = [pair for pair, is_due in batch if is_due]
+        glimpses = iter(detector.look(_to_clip(due, detector, flow_images, stem)) if due else ())
+        for pair, is_due in batch:
+            yield pair.at, next(glimpses) if is_due else None
+
+
+def _pick(
+    frame: VideoFrame, decoded: DecodedBoxes, class_names: tuple[str, ...], rule: SelectionRule
+) -> FrameDetections:
+    """The boxes of a frame, in its own pixels, that the rule keeps."""
+    boxes_fraction, overlap, class_prob = (each[0].numpy() for each in decoded)
+    height, width = frame.rgb.shape[:2]
+    boxes_xyxy = FrameGeometry(width, height).to_source_xyxy(boxes_fraction)
+    picked = select_boxes(boxes_xyxy, overlap, class_prob, class_names, rule)
+    return FrameDetections(frame.frame, frame.pts, frame.time_s, picked)
 
 
 def _to_clip(

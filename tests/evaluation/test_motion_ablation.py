@@ -13,7 +13,7 @@ from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
 from tubedet.errors import DatasetError
 from tubedet.evaluation.motion_ablation import motion_ablation, second_frames_of_other_clips
-from tubedet.models.yolov2.box_decoding import DecodedBoxes
+from tubedet.runtime.detector import Glimpse
 
 
 class Recorder(ScriptedDetector):
@@ -23,9 +23,9 @@ class Recorder(ScriptedDetector):
         super().__init__()
         self.shown: list[Tensor] = []
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
+    def look(self, clip: Tensor) -> list[Glimpse]:
         self.shown.append(clip[0])
-        return super().predict(clip)
+        return super().look(clip)
 
 
 class NumberedFrames(ClipFrames):

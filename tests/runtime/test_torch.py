@@ -1,13 +1,14 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.errors import UsageError
 from tubedet.models.presets import PRESETS
-from tubedet.models.yolov2.box_decoding import decode_boxes
+from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
 from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Detector
 from tubedet.runtime.torch import TorchDetector, fold_batch_norm, pick_device, pick_precision
 
@@ -30,6 +31,12 @@ def detector(
         min_score=min_score,
         weights_sha256=weights_sha256,
     )
+
+
+def found_by(one: TorchDetector, clip: Tensor) -> DecodedBoxes:
+    """The boxes of every pair, each by itself."""
+    of_pairs = (one.predict(glimpse, [glimpse]) for glimpse in one.look(clip))
+    return DecodedBoxes(*map(torch.cat, zip(*of_pairs, strict=True)))
 
 
 @pytest.fixture
@@ -133,17 +140,42 @@ def test_a_detector_answers_as_the_plain_network_does(preset: str) -> None:
     with torch.inference_mode():
         raw = small_network(config)(clip)
     expected = decode_boxes(raw, torch.tensor(config.anchors_wh), 2)
-    found = detector(preset).predict(clip)
+    found = found_by(detector(preset), clip)
     assert found.boxes_xyxy.shape == (2, 2 * 2 * 2, 4)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_motion_before_and_after_a_pair_changes_its_actions_alone() -> None:
+    config = replace(small_config("light"), motion_reach=3)
+    network = small_network(config)
+    assert network.over_time is not None
+    torch.nn.init.normal_(network.over_time.action.weight)
+    clip = seeded_clip(config.input_size, batch=3)
+    with torch.inference_mode():
+        raw, energies = network.with_energies(clip)
+        logits = network.over_time(energies)
+        boxes = decode_boxes(raw[:1], torch.tensor(config.anchors_wh), 2)
+    one = TorchDetector(network, config, device="cpu", precision="fp32")
+    assert one.reach == 3
+
+    glimpses = one.look(clip)
+    found = one.predict(glimpses[0], glimpses)
+
+    torch.testing.assert_close(found.boxes_xyxy, boxes.boxes_xyxy, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.overlap, boxes.overlap, atol=1e-4, rtol=1e-4)
+    # Two anchors a cell, cells row by row: the softmax of the pair's logits and the volume's.
+    of_pair = raw[0].view(2, 7, 2, 2)[:, 5:]
+    expected = (of_pair + logits).softmax(dim=1).permute(2, 3, 0, 1).reshape(1, 8, 2)
+    torch.testing.assert_close(found.class_prob, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(expected, boxes.class_prob, atol=1e-2)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_half_precision_moves_boxes_and_scores_by_little(preset: str, precision: str) -> None:
     clip = seeded_clip(64)
-    full, half = detector(preset).predict(clip), detector(preset, precision).predict(clip)
+    full, half = found_by(detector(preset), clip), found_by(detector(preset, precision), clip)
     assert {tensor.dtype for tensor in half} == {torch.float32}
     for exact, rounded in zip(full, half, strict=True):
         torch.testing.assert_close(rounded, exact, atol=0.02, rtol=0.02)

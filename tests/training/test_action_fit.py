@@ -26,6 +26,7 @@ def test_fit_changes_the_action_layer_and_the_bias_of_boxes(data: AnnotatedDatas
     after = network.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed - {"fusion.conv.bias"} == {"fusion.action.weight", "fusion.action.bias"}
+    assert set(after) - set(before) == {"over_time.action.weight", "over_time.action.bias"}
     kernel, tuned = "fusion.action.weight", network.rgb_stream.tuned_channels
     assert torch.equal(after[kernel][:, :tuned], before[kernel][:, :tuned])
 
@@ -42,11 +43,12 @@ def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset, tmp_pa
     fit = ActionFit(network, config, data, ClipFrames(), device="cpu")
     list(fit.run())
     for clip in data.clips:
-        seen = fit._look_at(clip, flip=False)
-        assert seen is not None
-        layer = network.fusion.action.state_dict()
-        weight = layer["weight"][:, network.rgb_stream.tuned_channels :, 0, 0]
-        assert torch.equal((seen.contexts @ weight.T + layer["bias"]).argmax(dim=1), seen.classes)
+        seen, _ = fit._look_at(clip)
+        layers = network.state_dict()
+        of_pair = layers["fusion.action.weight"][:, network.rgb_stream.tuned_channels :]
+        weight = torch.cat([of_pair, layers["over_time.action.weight"]], dim=1)[:, :, 0, 0]
+        logits = seen.contexts @ weight.T + layers["fusion.action.bias"]
+        assert torch.equal(logits.argmax(dim=1), seen.classes)
 
 
 def test_boxes_are_set_right_by_the_median_of_their_sizes_and_the_mean_of_their_overlap() -> None:
@@ -87,9 +89,9 @@ def test_corrected_detector_finds_boxes_of_the_median_size(data: AnnotatedDatase
     torch.testing.assert_close(change[0], change[1])  # every anchor's boxes alike
     assert not change[:, :2].any()  # and none is moved
     again = ActionFit(network, config, data, ClipFrames(), device="cpu")
-    seen = [again._look_at(clip, flip=flip) for clip in data.clips for flip in (False, True)]
+    seen = [view for clip in data.clips for view in again._look_at(clip)]
     true, found, overlap = (
-        torch.cat([getattr(part, name) for part in seen if part is not None])
+        torch.cat([getattr(part, name) for part in seen])
         for name in ("true_xyxy", "found_xyxy", "overlap")
     )
     log_size, overlap_logit = box_corrections(true, found, overlap)

@@ -110,3 +110,20 @@ def test_a_step_of_training_makes_a_whole_checkpoint_of_imported_weights(
     _, header = load_checkpoint(tmp_path / "run" / "best.safetensors")
     assert header.missing == ()
     assert header.config["class_names"] == list(data.class_names)
+
+
+def test_training_goes_on_from_fitted_weights_with_pairs_alone(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
+    stored = replace(small_config("light"), class_names=data.class_names, motion_reach=2)
+    fitted = small_network(stored)
+    save_checkpoint(tmp_path / "fitted", fitted, CheckpointHeader(config=stored.to_dict()))
+
+    recipe = small_recipe(preset="light", steps=1)
+    start = StartWeights(checkpoints=(tmp_path / "fitted",))
+    config, network = start_network(recipe, data, start)
+
+    assert config.motion_reach == 0
+    assert network.over_time is None
+    state = fitted.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

@@ -48,6 +48,12 @@ def fit_actions(
     fit = ActionFit(network, config, clips, ClipFrames(frames_folder), device=device)
     for _ in with_bar(fit.run(), "looking at clips", len(clips.clips)):
         pass
-    fitted = replace(header, training_data_sha256=clips.sha256, metrics={}, min_score=None)
+    fitted = replace(
+        header,
+        config=fit.config.to_dict(),
+        training_data_sha256=clips.sha256,
+        metrics={},
+        min_score=None,
+    )
     save_checkpoint(output, network, fitted, torch.float16)
     say(f"weights: {output}")

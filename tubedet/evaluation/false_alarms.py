@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.evaluation.frame_outcomes import FrameOutcome
-from tubedet.runtime.detector import Detector
+from tubedet.runtime.detector import Detector, with_surroundings
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.preprocess import stack_pairs
@@ -39,9 +39,14 @@ class ThresholdRow:
 def best_scores(detector: Detector, frames_rgb: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
     """The highest score of every frame (T,) of footage that comes as pictures (H, W, 3)."""
     frames = (VideoFrame(t, None, None, rgb) for t, rgb in enumerate(frames_rgb))
+    seen = (
+        (None, detector.look(stack_pairs([pair], detector.input_size))[0])
+        for pair in pair_frames(frames)
+    )
     scores = []
-    for pair in pair_frames(frames):
-        _, overlap, class_prob = detector.predict(stack_pairs([pair], detector.input_size))
+    for _, glimpse, around in with_surroundings(seen, detector.reach):
+        assert glimpse is not None
+        _, overlap, class_prob = detector.predict(glimpse, around)
         scores.append(float((overlap * class_prob.amax(dim=-1)).max()))
     return np.array(scores)
 

@@ -4,7 +4,7 @@ With a copy of the first frame nothing moves. With the second frame of another c
 but not that of the action. A detector that looks at the first frame alone loses nothing by either.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -19,7 +19,7 @@ from tubedet.errors import DatasetError
 from tubedet.evaluation.evaluate import evaluate_detector
 from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.runtime.detector import Detector
+from tubedet.runtime.detector import Detector, Glimpse
 
 
 class OtherSecondFrame:
@@ -29,12 +29,17 @@ class OtherSecondFrame:
         self.class_names, self.input_size = detector.class_names, detector.input_size
         self.uses_flow_images, self.min_score = detector.uses_flow_images, detector.min_score
         self.weights_sha256, self.description = detector.weights_sha256, detector.description
+        self.reach = detector.reach
         self._detector, self._second = detector, second
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
-        """As the detector, of the edited clip."""
+    def look(self, clip: Tensor) -> Sequence[Glimpse]:
+        """As the detector, at the edited clip."""
         edited = torch.stack([clip[:, :, 0], self._second(clip)], dim=2)
-        return self._detector.predict(edited)
+        return self._detector.look(edited)
+
+    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+        """As the detector."""
+        return self._detector.predict(glimpse, around)
 
 
 def motion_ablation(

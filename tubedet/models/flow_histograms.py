@@ -20,6 +20,7 @@ from tubedet.models.yolov2.efficientnet_lite import NEAR_CELLS, ConvNorm
 
 DIRECTIONS = 8
 CHANNELS = 3 * (DIRECTIONS + 1)  # of flow and of the gradients of both components
+HISTOGRAM_CHANNELS = 3 * (DIRECTIONS * NEAR_CELLS**2 + DIRECTIONS + NEAR_CELLS**2 + 1)
 PIXEL = 4  # input pixels that share a flow vector
 # px a frame, and px a frame from one such vector to the next: what is slower counts as still.
 STILL_FLOW, STILL_GRADIENT = 0.25, 0.1
@@ -90,6 +91,16 @@ def neighbourhood_histograms(energies: Tensor) -> Tensor:
     return cat(parts, dim=1)
 
 
+def cell_energies(flow_uv: Tensor) -> Tensor:
+    """Flow (B, 2, H, W) in px a frame → energies of every cell (B, 27, H/32, W/32)."""
+    return F.avg_pool2d(_fine_energies(flow_uv), 2)
+
+
+def _fine_energies(flow_uv: Tensor) -> Tensor:
+    energies = motion_energies(F.avg_pool2d(flow_uv.float(), PIXEL))
+    return F.avg_pool2d(energies, 16 // PIXEL)
+
+
 class FlowHistogramStream(nn.Module):
     """Flow → histograms; a few convolutions on them find boxes, the neighbourhood is the context.
 
@@ -97,7 +108,7 @@ class FlowHistogramStream(nn.Module):
         out_channels: of the last activations.
     """
 
-    context_channels = 3 * (DIRECTIONS * NEAR_CELLS**2 + DIRECTIONS + NEAR_CELLS**2 + 1)
+    context_channels = HISTOGRAM_CHANNELS
 
     def __init__(self, *, out_channels: int = 128) -> None:
         super().__init__()
@@ -113,7 +124,11 @@ class FlowHistogramStream(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Encoded flow (B, 3, H, W) → last activations and context (B, 128+702, H/32, W/32)."""
-        flow_uv = F.avg_pool2d(decode_motion(image.float()), PIXEL)
-        fine = F.avg_pool2d(motion_energies(flow_uv), 16 // PIXEL)
-        context = self.standardise(neighbourhood_histograms(F.avg_pool2d(fine, 2)))
-        return cat([self.join((fine + 1e-4).sqrt()), context], dim=1)
+        return self.with_energies(image)[0]
+
+    def with_energies(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the energies of every cell (B, 27, H/32, W/32)."""
+        fine = _fine_energies(decode_motion(image.float()))
+        energies = F.avg_pool2d(fine, 2)
+        context = self.standardise(neighbourhood_histograms(energies))
+        return cat([self.join((fine + 1e-4).sqrt()), context], dim=1), energies

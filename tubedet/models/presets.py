@@ -19,6 +19,7 @@ from tubedet.models.early_fusion import EarlyFusion
 from tubedet.models.flow_histograms import FlowHistogramStream
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
 from tubedet.models.motion_input import ResizedFlow, flow_input_size
+from tubedet.models.motion_over_time import MotionOverTime
 from tubedet.models.two_stream import SilentStream, TwoStreamDetector
 from tubedet.models.yolov2.darknet19 import Darknet19Stream
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
@@ -30,6 +31,7 @@ STREAMS: tuple[str, ...] = get_args(Streams)
 OUTPUT_STRIDE = 32
 FLOW_MULTIPLE = 64  # six stages of stride 2
 MAX_SIDE = 4096  # px; a header that asks for more is damaged
+MAX_REACH = 64  # frames; so many wait in memory
 LIGHT_FLOW_WIDTH = 0.25
 
 
@@ -53,6 +55,8 @@ class DetectorConfig:
         streams: `both`, or the only one that the network has: `rgb`, `motion`.
         dropout: on the fused activations, in training only.
         stream_dropout: chance that a training sample is left with one stream.
+        motion_reach: frames before and after a pair's whose motion has a say in its action; 0 for
+            the pair alone, as in training. Only the motion stream of `light` can have more.
     """
 
     preset: str
@@ -68,6 +72,7 @@ class DetectorConfig:
     streams: Streams = "both"
     dropout: float = 0.0
     stream_dropout: float = 0.0
+    motion_reach: int = 0
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -78,6 +83,9 @@ class DetectorConfig:
         _require_multiple("input size", self.input_size, multiple)
         if self.flow_size is not None:
             _require_multiple("flow size", self.flow_size, FLOW_MULTIPLE)
+        most = MAX_REACH if self.preset == "light" and self.streams != "rgb" else 0
+        if not 0 <= self.motion_reach <= most:
+            raise ValueError(f"motion reach {self.motion_reach}: expected at most {most} frames")
         if not self.class_names or not self.anchors_wh:
             raise ValueError("a detector needs at least one class and one anchor")
 
@@ -118,7 +126,14 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
             dropout=config.dropout,
             stream_dropout=config.stream_dropout if config.streams == "both" else 0.0,
         ),
+        over_time=_build_over_time(config),
     )
+
+
+def _build_over_time(config: DetectorConfig) -> MotionOverTime | None:
+    if not config.motion_reach:
+        return None
+    return MotionOverTime(num_classes=len(config.class_names), reach=config.motion_reach)
 
 
 def build_flow(config: DetectorConfig) -> nn.Module | None:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, cat, nn
 
 from tubedet.models.early_fusion import EarlyFusion
+from tubedet.models.flow_histograms import FlowHistogramStream
 from tubedet.models.motion_input import encode_motion
+from tubedet.models.motion_over_time import MotionOverTime
 
 
 class SilentStream(nn.Module):
@@ -41,6 +43,8 @@ class TwoStreamDetector(nn.Module):
         rgb_stream: image (B, 3, H, W) in [0, 1] → features (B, F, H/32, W/32).
         motion_stream: the same for the encoded flow.
         fusion: both features → raw predictions (B, A*(5+C), H/32, W/32).
+        over_time: what the pairs before and after add, if they have a say; `fit-actions` makes it.
+            The motion stream is one of flow histograms then.
     """
 
     def __init__(
@@ -50,17 +54,20 @@ class TwoStreamDetector(nn.Module):
         rgb_stream: nn.Module,
         motion_stream: nn.Module,
         fusion: EarlyFusion,
+        over_time: MotionOverTime | None = None,
     ) -> None:
         super().__init__()
         self.flow = flow
         self.rgb_stream = rgb_stream
         self.motion_stream = motion_stream
         self.fusion = fusion
+        self.over_time = over_time
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, 3, 2, S, S) RGB 0..255 → raw predictions (B, A*(5+C), S/32, S/32).
 
-        The boxes belong to the first frame. Decode them with `decode_boxes`.
+        The boxes belong to the first frame. Decode them with `decode_boxes`. Of each pair by
+        itself: what `over_time` adds is not in it.
         """
         raw: Tensor = self.fusion(*self._features(clip))
         return raw
@@ -74,6 +81,12 @@ class TwoStreamDetector(nn.Module):
         rgb, motion = self._features(clip)
         raw: Tensor = self.fusion(cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion]))
         return raw
+
+    def with_energies(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw predictions, and what `over_time` reads: (B, 27, S/32, S/32)."""
+        assert isinstance(self.motion_stream, FlowHistogramStream)
+        motion, energies = self.motion_stream.with_energies(self.motion(clip))
+        return self.fusion(self.rgb_stream(clip[:, :, 0] / 255.0), motion), energies
 
     def with_contexts(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Raw predictions, and what `fusion.action` reads for them: (B, K, S/32, S/32)."""

@@ -1,18 +1,19 @@
 """Running a detector with PyTorch: the one place that knows devices and number formats."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, stack
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tubedet.errors import UsageError
+from tubedet.models.motion_over_time import add_to_actions
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
-from tubedet.runtime.detector import DEFAULT_MIN_SCORE
+from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Glimpse
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {
@@ -60,20 +61,31 @@ class TorchDetector:
         self.weights_sha256 = weights_sha256
         self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
         self.description = f"{config.preset} on {self._device} in {chosen}"
+        self.reach = config.motion_reach
+        # A millisecond a frame anywhere: it stays where glimpses lie, at full precision.
+        self._over_time, network.over_time = network.over_time, None
         fold_batch_norm(network.eval())
         self._network = network.to(self._device)
         _prepare_kernels(self._network, self._dtype)
 
-    def predict(self, clip: Tensor) -> DecodedBoxes:
-        """Boxes of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
+    @torch.inference_mode()
+    def look(self, clip: Tensor) -> list[Glimpse]:
+        """Glimpses of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
         half = self._dtype != torch.float32
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, self._dtype, enabled=half),
-        ):
-            raw = self._network(clip.to(self._device))
-        with torch.inference_mode():
-            return decode_boxes(raw.float().cpu(), self._anchors_wh, len(self.class_names))
+        with torch.autocast(self._device.type, self._dtype, enabled=half):
+            if self._over_time is None:
+                return [Glimpse(raw) for raw in self._network(clip.to(self._device)).float().cpu()]
+            seen = self._network.with_energies(clip.to(self._device))
+        return [Glimpse(*pair) for pair in zip(*(each.float().cpu() for each in seen), strict=True)]
+
+    @torch.inference_mode()
+    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+        """Boxes of a pair; the glimpses around it, its own included, are this detector's."""
+        raw = glimpse.raw[None]
+        if self._over_time is not None:
+            energies = stack([each.energies for each in around if each.energies is not None])
+            raw = add_to_actions(raw, self._over_time(energies), len(self._anchors_wh))
+        return decode_boxes(raw, self._anchors_wh, len(self.class_names))
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -166,6 +166,7 @@ def _from_checkpoints(
         ):
             if found != wanted:
                 raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
+        trained.over_time = None
         networks.append(trained)
         anchors.add(config.anchors_wh)
     if len(anchors) > 1:
@@ -197,6 +198,7 @@ def _network_settings(recipe: Recipe) -> dict[str, Any]:
         "flow_size": recipe.flow_size,
         "dropout": recipe.dropout,
         "stream_dropout": recipe.stream_dropout,
+        "motion_reach": 0,  # training sees pairs; what is around them is fitted at the end
     }
 
 
