@@ -62,7 +62,7 @@ class TorchDetector:
         self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
         self.description = f"{config.preset} on {self._device} in {chosen}"
         self.reach = config.motion_reach
-        # A millisecond a frame anywhere: it stays where glimpses lie, at full precision.
+        # Some milliseconds a frame: it stays where the glimpses lie, at full precision.
         self._over_time, network.over_time = network.over_time, None
         fold_batch_norm(network.eval())
         self._network = network.to(self._device)
