@@ -67,7 +67,7 @@ def test_an_explanation_over_several_lines_is_one_line() -> None:
     meanings = {setting.name: setting.meaning for setting in explain_settings(FLOW)}
 
     assert meanings["run_folder"] == (
-        "receives `last.safetensors`, the averaged FlowNet2SD's plain state dict, and "
+        "receives `last.safetensors`, the averaged RefinedFlow's plain state dict, and "
         "`log.jsonl`; its folder `resume` holds what going on needs."
     )
 

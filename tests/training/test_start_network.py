@@ -125,5 +125,6 @@ def test_training_goes_on_from_fitted_weights_with_pairs_alone(
 
     assert config.motion_reach == 0
     assert network.over_time is None
+    assert config.refined_flow  # an older file's weights, which one look learned, fit two
     state = fitted.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

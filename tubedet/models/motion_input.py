@@ -33,6 +33,15 @@ def flow_input_size(input_size: int) -> int:
     return max(64, (input_size + 64) // 128 * 64)
 
 
+def resized_clip(clip: Tensor, size: tuple[int, int]) -> Tensor:
+    """A clip (B, C, T, H, W) with frames of `size` (h, w), each new pixel the mean of its place."""
+    batch, channels, frames, *_ = clip.shape
+    small = F.interpolate(
+        clip.flatten(1, 2), size=size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return small.reshape(batch, channels, frames, *size)
+
+
 class ResizedFlow(nn.Module):
     """A flow network that works on a resized pair and answers in the pixels of the given one.
 
@@ -48,15 +57,11 @@ class ResizedFlow(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) in px of that clip."""
-        batch, channels, frames, height, width = clip.shape
+        height, width = clip.shape[-2:]
         if (height, width) == self.size:  # resizing to the same size changes nothing but the time
             same: Tensor = self.network(clip)
             return same
-        flat = clip.reshape(batch, channels * frames, height, width)
-        small = F.interpolate(
-            flat, size=self.size, mode="bilinear", align_corners=False, antialias=True
-        )
-        flow = self.network(small.reshape(batch, channels, frames, *self.size))
+        flow = self.network(resized_clip(clip, self.size))
         flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
         own_height, own_width = self.size
         return flow * flow.new_tensor([width / own_width, height / own_height]).view(1, 2, 1, 1)

@@ -6,7 +6,7 @@
 | `flownet2-css` | FlowNet2-CSS | Darknet-19 | paper §IV |
 | `flownet2-sd` | FlowNet2-SD | Darknet-19 | paper §IV, the real-time one |
 | `brox` | stored flow images | Darknet-19 | paper §IV, the comparison |
-| `light` | FlowNet2-SD, width ¼ | EfficientNet-Lite0, flow histograms | ours, for two CPU cores |
+| `light` | FlowNet2-SD, width ¼, two looks | EfficientNet-Lite0, histograms | ours, for laptops |
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from tubedet.models.flow_histograms import FlowHistogramStream
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
 from tubedet.models.motion_input import ResizedFlow, flow_input_size
 from tubedet.models.motion_over_time import MotionOverTime
+from tubedet.models.refined_flow import RefinedFlow
 from tubedet.models.two_stream import SilentStream, TwoStreamDetector
 from tubedet.models.yolov2.darknet19 import Darknet19Stream
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
@@ -57,6 +58,8 @@ class DetectorConfig:
         stream_dropout: chance that a training sample is left with one stream.
         motion_reach: frames before and after a pair's whose motion has a say in its action; 0 for
             the pair alone, as in training. Only the motion stream of `light` can have more.
+        refined_flow: whether `light` estimates flow in two looks (`RefinedFlow`), as it does since
+            it learns so; False for one.
     """
 
     preset: str
@@ -73,6 +76,7 @@ class DetectorConfig:
     dropout: float = 0.0
     stream_dropout: float = 0.0
     motion_reach: int = 0
+    refined_flow: bool = False
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -86,6 +90,8 @@ class DetectorConfig:
         most = MAX_REACH if self.preset == "light" and self.streams != "rgb" else 0
         if not 0 <= self.motion_reach <= most:
             raise ValueError(f"motion reach {self.motion_reach}: expected at most {most} frames")
+        if self.refined_flow and self.preset != "light":
+            raise ValueError(f"refined flow: expected preset light, found {self.preset}")
         if not self.class_names or not self.anchors_wh:
             raise ValueError("a detector needs at least one class and one anchor")
 
@@ -139,7 +145,8 @@ def _build_over_time(config: DetectorConfig) -> MotionOverTime | None:
 def build_flow(config: DetectorConfig) -> nn.Module | None:
     """Its flow network alone; None for a preset that reads stored flow."""
     if config.preset == "light":
-        network = FlowNet2SD(
+        kind = RefinedFlow if config.refined_flow else FlowNet2SD
+        network = kind(
             width=LIGHT_FLOW_WIDTH, sd_scale=config.sd_scale, align_corners=config.align_corners
         )
         return ResizedFlow(network, config.flow_size or flow_input_size(config.input_size))

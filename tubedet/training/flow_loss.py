@@ -27,9 +27,9 @@ def multi_scale_loss(pyramid: FlowPyramid, flow_uv: Tensor, known: Tensor) -> tu
     true = flow_uv / DIV_FLOW * valid
     loss, errors = flow_uv.new_zeros(()), []
     for flow, weight in zip(pyramid, LEVEL_WEIGHTS, strict=True):
-        cell = flow_uv.shape[-1] // flow.shape[-1]
-        share = F.avg_pool2d(valid, cell)
-        target = F.avg_pool2d(true, cell) / share.clamp(min=1e-6)
+        cells = (flow.shape[2], flow.shape[3])
+        share = F.adaptive_avg_pool2d(valid, cells)
+        target = F.adaptive_avg_pool2d(true, cells) / share.clamp(min=1e-6)
         error = torch.linalg.vector_norm(flow.float() - target, dim=1) * (share[:, 0] > 0.5)
         loss = loss + weight / LEVEL_WEIGHTS[0] * error.sum()
         errors.append(error.detach())

@@ -198,6 +198,7 @@ def _network_settings(recipe: Recipe) -> dict[str, Any]:
         "flow_size": recipe.flow_size,
         "dropout": recipe.dropout,
         "stream_dropout": recipe.stream_dropout,
+        "refined_flow": recipe.preset == "light",
         "motion_reach": 0,  # training sees pairs; what is around them is fitted at the end
     }
 
