@@ -255,7 +255,7 @@ def test_what_cannot_be_done_has_its_exit_code(
     ("command", "line"),
     [
         ("train", r"flow_rate +0\.0 +of the flow network; 0 freezes it"),
-        ("pretrain-flow", r"sizes +128,192 +sides of the square samples"),
+        ("pretrain-flow", r"sizes +128,192,256 +sides of the square samples"),
     ],
 )
 def test_settings_are_listed_with_their_meaning(command: str, line: str) -> None:

@@ -64,20 +64,20 @@ class FlowPretrainingConfig:
     frame_pairs: Path
     run_folder: Path
     width: float = 0.25
-    sizes: tuple[int, ...] = (128, 192)
-    steps: int = 16_000
-    batch_size: int = 16
+    sizes: tuple[int, ...] = (128, 192, 256)
+    steps: int = 14_000
+    batch_size: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 300
-    cooldown_steps: int = 4_000
+    cooldown_steps: int = 5_000
     max_gradient_norm: float = 1.0
     ema_decay: float = 0.998
-    teacher_share: float = 0.15
+    teacher_share: float = 0.3
     autocast: bool = True
     workers: int = 1
     log_every: int = 20
-    save_every: int = 400
+    save_every: int = 500
     evaluation_samples: int = 24
     seed: int = 0
 
