@@ -1,4 +1,6 @@
-"""The flow of `light`: one FlowNet2-SD that looks twice, first at a smaller pair."""
+"""The flow of `light`: one FlowNet2-SD that looks several times, from coarse to fine."""
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,52 +11,79 @@ from tubedet.models.flownet2.stacks import FlowNet2SD, normalize_clip
 from tubedet.models.flownet2.warping import Resample2d
 from tubedet.models.motion_input import resized_clip
 
+Size = tuple[int, int]
 
-def coarse_side(side: int) -> int:
-    """Of the smaller pair in px: the largest multiple of 64 up to half of `side`, at least 64."""
-    return max(SIZE_MULTIPLE, side // (2 * SIZE_MULTIPLE) * SIZE_MULTIPLE)
+
+def look_sizes(height: int, width: int) -> list[Size]:
+    """Heights and widths of the pairs that are looked at, the smallest first and all of it last.
+
+    Each is the largest multiple of 64 up to half of the next; the first has a side of 64 px.
+    """
+    sizes = [(height, width)]
+    while min(sizes[0]) > SIZE_MULTIPLE:
+        sizes.insert(0, (_half(sizes[0][0]), _half(sizes[0][1])))
+    return sizes
+
+
+class Look(NamedTuple):
+    """What was known `before` it, (B, 2, H, W) in px of the clip, and what it found to be `left`.
+
+    `left` is in px of the pair that it saw / `sd_scale`.
+    """
+
+    before: Tensor
+    left: FlowPyramid
 
 
 class RefinedFlow(FlowNet2SD):
-    """FlowNet2-SD asked twice: about a smaller pair, where fast motion is short; about the rest.
+    """FlowNet2-SD asked several times: about a small pair, where fast motion is short, then larger.
 
-    Its first answer fetches the second frame; what is left between the first frame and that is its
-    second. So FlowNet2 stacks its networks (Ilg et al., 2017, §3.2), each with weights of its own;
-    here the weights are the same, and so are their names.
+    What it has answered so far fetches the second frame; what is left between the first frame and
+    that is its next answer. So FlowNet2 stacks its networks (Ilg et al., 2017, §3.2), each with
+    weights of its own; here all looks share them, under the names they have in FlowNet2-SD.
     """
 
     def forward(self, clip: Tensor) -> Tensor:
         """Flow (B, 2, H, W) in px."""
-        _, before, left = self.looks(clip)
-        return before + self._in_px(left, clip)
+        last = self.looks(clip)[-1]
+        return last.before + self._in_px(last.left, clip)
 
-    def looks(self, clip: Tensor) -> tuple[FlowPyramid, Tensor, FlowPyramid]:
-        """Both answers.
+    def looks(self, clip: Tensor) -> list[Look]:
+        """Its answers at all `look_sizes`.
 
         Args:
             clip: (B, 3, 2, H, W) RGB in 0..255.
-
-        Returns:
-            Flow of the smaller pair, in its px / `sd_scale`; the same as (B, 2, H, W) in px of the
-            clip; what that leaves, in px / `sd_scale`.
         """
         height, width = clip.shape[-2:]
-        small = resized_clip(clip, (coarse_side(height), coarse_side(width)))
-        first = self.flow_pyramid(normalize_clip(small))
-        before = self._in_px(first, clip)
-        first_frame, second_frame = clip.unbind(dim=2)
-        # Each look answers for its own flow: none learns through the fetching.
-        fetched = Resample2d()(second_frame, before.detach())
-        rest = torch.stack([first_frame, fetched], dim=2)
-        return first, before, self.flow_pyramid(normalize_clip(rest))
+        known, looks = clip.new_zeros(len(clip), 2, height, width), []
+        for size in look_sizes(height, width):
+            # Each look answers for its own flow: none learns through the fetching.
+            pair = _fetched(clip, known.detach(), size)
+            looks.append(Look(known, self.flow_pyramid(normalize_clip(pair))))
+            known = known + self._in_px(looks[-1].left, clip)
+        return looks
 
     def _in_px(self, pyramid: FlowPyramid, clip: Tensor) -> Tensor:
         """An answer at the clip's size, in its px; at least in float32, as sums need it."""
         flow = pyramid.flow2.to(torch.promote_types(pyramid.flow2.dtype, torch.float32))
-        height, width = clip.shape[-2:]
-        cells_high, cells_wide = flow.shape[-2:]
-        scale = flow.new_tensor([width / (4 * cells_wide), height / (4 * cells_high)])
-        full = F.interpolate(
-            flow, size=(height, width), mode="bilinear", align_corners=self.align_corners
-        )
-        return full * (scale * self.sd_scale).view(1, 2, 1, 1)
+        height, width = flow.shape[-2:]
+        in_own_px = flow * self.sd_scale
+        return _resized(in_own_px, (4 * height, 4 * width), (clip.shape[3], clip.shape[4]))
+
+
+def _half(side: int) -> int:
+    return max(SIZE_MULTIPLE, side // (2 * SIZE_MULTIPLE) * SIZE_MULTIPLE)
+
+
+def _fetched(clip: Tensor, flow_uv: Tensor, size: Size) -> Tensor:
+    """The clip at a size, its second frame fetched along a flow (B, 2, H, W) in px of the clip."""
+    full = (clip.shape[3], clip.shape[4])
+    pair = clip if size == full else resized_clip(clip, size)
+    first, second = pair.unbind(dim=2)
+    return torch.stack([first, Resample2d()(second, _resized(flow_uv, full, size))], dim=2)
+
+
+def _resized(flow_uv: Tensor, old: Size, new: Size) -> Tensor:
+    """A flow of any resolution, in px of a frame of one size, at another size and in its px."""
+    scale = flow_uv.new_tensor([new[1] / old[1], new[0] / old[0]]).view(1, 2, 1, 1)
+    return F.interpolate(flow_uv, size=new, mode="bilinear", align_corners=False) * scale

@@ -1,6 +1,6 @@
 """Teaches FlowNet2-SD optical flow before it joins the detector.
 
-As FlowNet was taught: supervised, end-point error at five scales, here of both looks of
+As FlowNet was taught: supervised, end-point error at five scales, here of every look of
 `RefinedFlow`, on made pairs whose flow is known exactly (`moving_layers`), with a share of real
 pairs under DIS's flow (`flow_teacher`).
 Every batch is a function of (seed, step), so a resumed run sees what an unbroken one would have.
@@ -146,11 +146,13 @@ class _Run:
         """
         self.optimizer.param_groups[0]["lr"] = learning_rate_at(self.step, self.config)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.autocast):
-            first, before, left = self.network.looks(batch.clip.float())
-        smaller = 4 * first.flow2.shape[-1] / batch.clip.shape[-1]
-        first_loss, _ = multi_scale_loss(first, batch.flow_uv * smaller, batch.known)
-        left_loss, error = multi_scale_loss(left, batch.flow_uv - before.detach(), batch.known)
-        loss = first_loss + left_loss
+            looks = self.network.looks(batch.clip.float())
+        loss = error = torch.zeros(())
+        for look in looks:  # the error is that of the last, which sees the whole size
+            size = 4 * look.left.flow2.shape[-1] / batch.clip.shape[-1]
+            left_uv = (batch.flow_uv - look.before.detach()) * size
+            of_look, error = multi_scale_loss(look.left, left_uv, batch.known)
+            loss = loss + of_look
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"the flow loss of step {self.step + 1} is {loss.item()}; the last good state is "
