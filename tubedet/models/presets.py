@@ -6,7 +6,7 @@
 | `flownet2-css` | FlowNet2-CSS | Darknet-19 | paper §IV |
 | `flownet2-sd` | FlowNet2-SD | Darknet-19 | paper §IV, the real-time one |
 | `brox` | stored flow images | Darknet-19 | paper §IV, the comparison |
-| `light` | FlowNet2-SD, width ¼, coarse to fine | EfficientNet-Lite0, histograms | ours, for laptops |
+| `light` | FlowNet2-SD, width ¼, coarse to fine | EfficientNet-Lite0, histograms | ours |
 """
 
 from collections.abc import Callable
@@ -58,8 +58,8 @@ class DetectorConfig:
         stream_dropout: chance that a training sample is left with one stream.
         motion_reach: frames before and after a pair's whose motion has a say in its action; 0 for
             the pair alone, as in training. Only the motion stream of `light` can have more.
-        refined_flow: whether `light` estimates flow from coarse to fine (`RefinedFlow`), as all that
-            learn since do; False for one look.
+        refined_flow: whether `light` estimates flow from coarse to fine (`RefinedFlow`), as all
+            that learn since do; False for one look.
     """
 
     preset: str
