@@ -10,7 +10,13 @@ from tubedet.errors import UsageError
 from tubedet.models.presets import PRESETS
 from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
 from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Detector
-from tubedet.runtime.torch import TorchDetector, fold_batch_norm, pick_device, pick_precision
+from tubedet.runtime.torch import (
+    TorchDetector,
+    fold_batch_norm,
+    pick_device,
+    pick_precision,
+    pick_training_precision,
+)
 
 CPU = torch.device("cpu")
 
@@ -103,11 +109,24 @@ def test_auto_precision_on_a_cpu_depends_on_native_bfloat16(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert pick_precision("auto", CPU) == expected
+    assert pick_training_precision("auto", CPU) == expected
 
 
 def test_auto_precision_is_half_on_cuda_and_full_on_mps() -> None:
     assert pick_precision("auto", torch.device("cuda:1")) == "fp16"
     assert pick_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_training_on_cuda_is_never_in_fp16_of_itself(
+    supported: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_bf16_supported(including_emulation: bool) -> bool:
+        return supported or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    assert pick_training_precision("auto", torch.device("cuda")) == expected
+    assert pick_training_precision("fp32", torch.device("cuda")) == "fp32"
 
 
 def test_a_named_precision_is_taken_on_any_device_and_another_word_is_a_usage_error() -> None:

@@ -21,11 +21,12 @@ def test_settings_replace_numbers_by_their_type() -> None:
     assert apply_settings(recipe, ["flow_size=128"]).flow_size == 128
 
 
-def test_settings_of_flow_pretraining_may_be_lists_and_truths() -> None:
-    config = apply_settings(FLOW, ["sizes=64,128", "autocast=false", "run_folder=x"])
+def test_settings_of_flow_pretraining_may_be_lists_and_words() -> None:
+    config = apply_settings(FLOW, ["sizes=64,128", "precision=fp32", "run_folder=x"])
 
     assert config.sizes == (64, 128)
-    assert config.autocast is False
+    assert config.precision == "fp32"
+    assert apply_settings(Recipe(), ["motion_alone=false"]).motion_alone is False
     assert config.run_folder == Path("x")
 
 

@@ -52,27 +52,25 @@ class TorchDetector:
         weights_sha256: str | None = None,
     ) -> None:
         self._device = pick_device(device)
-        chosen = pick_precision(precision, self._device)
-        self._dtype = DTYPES[chosen]
+        self._precision = pick_precision(precision, self._device)
         self._anchors_wh = torch.tensor(config.anchors_wh)
         self.class_names = config.class_names
         self.input_size = config.input_size
         self.uses_flow_images = config.preset == "brox"
         self.weights_sha256 = weights_sha256
         self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
-        self.description = f"{config.preset} on {self._device} in {chosen}"
+        self.description = f"{config.preset} on {self._device} in {self._precision}"
         self.reach = config.motion_reach
         # Some milliseconds a frame: it stays where the glimpses lie, at full precision.
         self._over_time, network.over_time = network.over_time, None
         fold_batch_norm(network.eval())
         self._network = network.to(self._device)
-        _prepare_kernels(self._network, self._dtype)
+        _prepare_kernels(self._network, DTYPES[self._precision])
 
     @torch.inference_mode()
     def look(self, clip: Tensor) -> list[Glimpse]:
         """Glimpses of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
-        half = self._dtype != torch.float32
-        with torch.autocast(self._device.type, self._dtype, enabled=half):
+        with autocast(self._device, self._precision):
             if self._over_time is None:
                 return [Glimpse(raw) for raw in self._network(clip.to(self._device)).float().cpu()]
             seen = self._network.with_energies(clip.to(self._device))
@@ -122,6 +120,19 @@ def pick_precision(name: str, device: torch.device) -> Precision:
         if name == precision:
             return precision
     raise UsageError(f"precision '{name}' is unknown; choose one of auto, {', '.join(DTYPES)}")
+
+
+def pick_training_precision(name: str, device: torch.device) -> Precision:
+    """As `pick_precision`, but for `auto` never `fp16`, in which small gradients vanish."""
+    if name == "auto" and device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return pick_precision(name, device)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Convolutions in `precision`, and in float32 what needs it; weights stay as they are."""
+    dtype = DTYPES[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def fold_batch_norm(network: nn.Module) -> None:

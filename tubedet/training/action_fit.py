@@ -32,7 +32,7 @@ from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.box_decoding import decode_boxes
 from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
-from tubedet.runtime.torch import DTYPES, pick_device, pick_precision
+from tubedet.runtime.torch import autocast, pick_device, pick_precision
 from tubedet.training.anchor_matching import generalised_iou
 from tubedet.training.detection_loss import samples_of
 from tubedet.training.logistic_regression import fit_logistic_regression
@@ -98,6 +98,7 @@ class ActionFit:
         data.require_every_class()
         self._stream = network.rgb_stream
         self._device = pick_device(device)
+        self._precision = pick_precision("auto", self._device)
         self._network = network.eval().to(self._device)
         self._reach = REACH if isinstance(network.motion_stream, FlowHistogramStream) else 0
         self.config, self._data, self._frames = config, data, frames
@@ -131,7 +132,7 @@ class ActionFit:
         for first in range(0, clip.frames, FLOW_BATCH):
             numbers = range(first, min(first + FLOW_BATCH, clip.frames))
             pairs = self._samples(clip, numbers, flip=False).clip
-            with self._autocast():
+            with autocast(self._device, self._precision):
                 parts.append(self._network.flow(pairs.float().to(self._device)).float().cpu())
         return cat(parts)
 
@@ -140,7 +141,7 @@ class ActionFit:
         self, clip: AnnotatedClip, frames: Sequence[int], flow_uv: Tensor | None, *, flip: bool
     ) -> Seen:
         batch = self._samples(clip, frames, flip=flip)
-        with self._autocast():
+        with autocast(self._device, self._precision):
             seen = self._network.with_contexts(batch.clip.float().to(self._device))
         raw, contexts = (of_cells.float().cpu() for of_cells in seen)
         height, width = contexts.shape[-2:]
@@ -183,10 +184,6 @@ class ActionFit:
         return collate(
             [make_sample(pair, view, size, self._frames, IgnoreRegions({})) for pair in pairs]
         )
-
-    def _autocast(self) -> torch.autocast:
-        precision = DTYPES[pick_precision("auto", self._device)]
-        return torch.autocast(self._device.type, precision, enabled=precision != torch.float32)
 
     def _volumes(self, energies: Tensor, frames: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Histograms of the time around some frames, and of each frame alone, (B, 1404, h, w)."""

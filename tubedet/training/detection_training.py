@@ -21,7 +21,7 @@ from tubedet.errors import TubedetError, WeightsError
 from tubedet.evaluation.evaluate import ClipEvaluated
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.runtime.torch import DTYPES
+from tubedet.runtime.torch import autocast, pick_training_precision
 from tubedet.training.detection_objective import DetectionObjective
 from tubedet.training.distributed import Processes, without_exchange
 from tubedet.training.events import Event, StepDone, Validated
@@ -165,9 +165,9 @@ class Trainer:
 
     def _losses(self, batch: Any, count: int) -> dict[str, Tensor]:
         # bfloat16 keeps float32's range: no loss scaling. Weights stay float32.
-        dtype = DTYPES[self.recipe.precision]
+        precision = pick_training_precision(self.recipe.precision, self.device)
         clip = self.objective.clip(batch).to(self.device).float()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=dtype != torch.float32):
+        with autocast(self.device, precision):
             predicted = self.predict(clip)
         return self.objective.losses(predicted.float(), batch, count)
 

@@ -26,9 +26,13 @@ from tubedet.errors import WeightsError
 from tubedet.evaluation.flow_error import end_point_error, network_estimator
 from tubedet.models.flownet2.stacks import DIV_FLOW
 from tubedet.models.refined_flow import RefinedFlow
+from tubedet.runtime.torch import autocast, pick_training_precision
 from tubedet.training.detection_training import NonFiniteLossError
 from tubedet.training.flow_loss import multi_scale_loss
+from tubedet.training.recipes import TrainingPrecision
 from tubedet.training.run_folder import RunFolder, optimizer_tensors, restore_optimizer
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,8 @@ class FlowPretrainingConfig:
         max_gradient_norm: larger gradients are scaled down to it.
         ema_decay: of the averaged weights, which are measured and kept.
         teacher_share: share of samples that are real pairs.
-        autocast: compute in bfloat16; the loss stays in float32.
+        precision: of convolutions: `bf16`, `fp32`, or `auto`: bf16 on a processor that multiplies
+            it itself. Weights and loss are float32.
         workers: processes that make samples; 0 makes them in this one.
         log_every: steps between two events.
         save_every: steps between two checkpoints, each measured on `evaluation_samples`.
@@ -74,7 +79,7 @@ class FlowPretrainingConfig:
     max_gradient_norm: float = 1.0
     ema_decay: float = 0.998
     teacher_share: float = 0.3
-    autocast: bool = True
+    precision: TrainingPrecision = "auto"
     workers: int = 1
     log_every: int = 20
     save_every: int = 500
@@ -145,7 +150,7 @@ class _Run:
             NonFiniteLossError: before the weights are touched by it.
         """
         self.optimizer.param_groups[0]["lr"] = learning_rate_at(self.step, self.config)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.autocast):
+        with autocast(CPU, pick_training_precision(self.config.precision, CPU)):
             looks = self.network.looks(batch.clip.float())
         loss = error = torch.zeros(())
         for look in looks:  # the error is that of the last, which sees the whole size

@@ -33,7 +33,7 @@ OptimizerName = Literal["adamw", "adam", "sgd"]
 Sampling = Literal["class", "sequence"]
 Start = Literal["any", "voc", "kinetics"]
 Task = Literal["detection", "recognition"]
-TrainingPrecision = Literal["bf16", "fp32"]
+TrainingPrecision = Literal["auto", "bf16", "fp32"]
 
 AnyRecipe = TypeVar("AnyRecipe", bound="DataclassInstance")
 
@@ -54,8 +54,8 @@ class Recipe:
         batch_size: pairs a step, of all processes together.
         accumulation: parts that a process computes its share of a batch in, one after another, to
             save memory.
-        precision: of convolutions: `bf16` where that is safe (autocast), or `fp32`. Weights and
-            loss are float32.
+        precision: of convolutions: `bf16` where that is safe (autocast), `fp32`, or `auto`: bf16
+            on a device that multiplies it itself. Weights and loss are float32.
         sampling: `class`: a random class, then one of its sources, then one of the clips cut from
             it; `sequence`: every clip once an epoch.
         augmentation: `light`, or `paper`: crop, HSV and flip alone.
@@ -101,7 +101,7 @@ class Recipe:
     steps: int = 20_000
     batch_size: int = 16
     accumulation: int = 1
-    precision: TrainingPrecision = "bf16"
+    precision: TrainingPrecision = "auto"
     sampling: Sampling = "class"
     augmentation: Augmentation = "light"
     anchors: Anchors = "clusters"
