@@ -158,14 +158,15 @@ def _from_checkpoints(
     anchors: set[tuple[tuple[float, float], ...]] = set()
     for path, wanted_streams in zip(paths, streams, strict=True):
         trained, header = load_checkpoint(path)
-        config = _config({**header.config, **_network_settings(recipe)})
+        stored = DetectorConfig.from_dict(header.config)
         for what, found, wanted in (
-            ("preset", config.preset, recipe.preset),
-            ("classes", config.class_names, class_names),
-            ("streams", header.config.get("streams", "both"), wanted_streams),
+            ("preset", stored.preset, recipe.preset),
+            ("classes", stored.class_names, class_names),
+            ("streams", stored.streams, wanted_streams),
         ):
             if found != wanted:
                 raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
+        config = _config({**header.config, **_network_settings(recipe)})
         trained.over_time = None
         networks.append(trained)
         anchors.add(config.anchors_wh)
