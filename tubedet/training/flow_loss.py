@@ -1,9 +1,9 @@
 """The loss that flow is learned with; no file, no optimiser."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tubedet.models.flownet2.channel_norm import ChannelNorm
 from tubedet.models.flownet2.layers import FlowPyramid
 from tubedet.models.flownet2.stacks import DIV_FLOW
 
@@ -30,7 +30,7 @@ def multi_scale_loss(pyramid: FlowPyramid, flow_uv: Tensor, known: Tensor) -> tu
         cells = (flow.shape[2], flow.shape[3])
         share = F.adaptive_avg_pool2d(valid, cells)
         target = F.adaptive_avg_pool2d(true, cells) / share.clamp(min=1e-6)
-        error = torch.linalg.vector_norm(flow.float() - target, dim=1) * (share[:, 0] > 0.5)
+        error = ChannelNorm()(flow.float() - target) * (share > 0.5)
         loss = loss + weight / LEVEL_WEIGHTS[0] * error.sum()
         errors.append(error.detach())
     return loss / errors[0].numel(), errors[0].mean() * DIV_FLOW
