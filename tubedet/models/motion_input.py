@@ -33,13 +33,27 @@ def flow_input_size(input_size: int) -> int:
     return max(64, (input_size + 64) // 128 * 64)
 
 
-def resized_clip(clip: Tensor, size: tuple[int, int]) -> Tensor:
-    """A clip (B, C, T, H, W) with frames of `size` (h, w), each new pixel the mean of its place."""
+Size = tuple[int, int]
+"""Height and width in px."""
+
+
+def resized_clip(clip: Tensor, size: Size) -> Tensor:
+    """A clip (B, C, T, H, W) with frames of `size`, each new pixel the mean of its place."""
+    if clip.shape[-2:] == size:  # resizing to the same size changes nothing but the time
+        return clip
     batch, channels, frames, *_ = clip.shape
     small = F.interpolate(
         clip.flatten(1, 2), size=size, mode="bilinear", align_corners=False, antialias=True
     )
     return small.reshape(batch, channels, frames, *size)
+
+
+def resized_flow(flow_uv: Tensor, old: Size, new: Size) -> Tensor:
+    """A flow of any resolution, in px of a frame of one size, at another size and in its px."""
+    if flow_uv.shape[-2:] == old == new:
+        return flow_uv
+    scale = flow_uv.new_tensor([new[1] / old[1], new[0] / old[0]]).view(1, 2, 1, 1)
+    return F.interpolate(flow_uv, size=new, mode="bilinear", align_corners=False) * scale
 
 
 class ResizedFlow(nn.Module):
@@ -57,11 +71,5 @@ class ResizedFlow(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) in px of that clip."""
-        height, width = clip.shape[-2:]
-        if (height, width) == self.size:  # resizing to the same size changes nothing but the time
-            same: Tensor = self.network(clip)
-            return same
         flow = self.network(resized_clip(clip, self.size))
-        flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
-        own_height, own_width = self.size
-        return flow * flow.new_tensor([width / own_width, height / own_height]).view(1, 2, 1, 1)
+        return resized_flow(flow, self.size, (clip.shape[3], clip.shape[4]))

@@ -3,15 +3,12 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tubedet.models.flownet2.layers import SIZE_MULTIPLE, FlowPyramid
 from tubedet.models.flownet2.stacks import FlowNet2SD, normalize_clip
 from tubedet.models.flownet2.warping import Resample2d
-from tubedet.models.motion_input import resized_clip
-
-Size = tuple[int, int]
+from tubedet.models.motion_input import Size, resized_clip, resized_flow
 
 
 def look_sizes(height: int, width: int) -> list[Size]:
@@ -68,7 +65,7 @@ class RefinedFlow(FlowNet2SD):
         flow = pyramid.flow2.to(torch.promote_types(pyramid.flow2.dtype, torch.float32))
         height, width = flow.shape[-2:]
         in_own_px = flow * self.sd_scale
-        return _resized(in_own_px, (4 * height, 4 * width), (clip.shape[3], clip.shape[4]))
+        return resized_flow(in_own_px, (4 * height, 4 * width), (clip.shape[3], clip.shape[4]))
 
 
 def _half(side: int) -> int:
@@ -77,13 +74,6 @@ def _half(side: int) -> int:
 
 def _fetched(clip: Tensor, flow_uv: Tensor, size: Size) -> Tensor:
     """The clip at a size, its second frame fetched along a flow (B, 2, H, W) in px of the clip."""
-    full = (clip.shape[3], clip.shape[4])
-    pair = clip if size == full else resized_clip(clip, size)
-    first, second = pair.unbind(dim=2)
-    return torch.stack([first, Resample2d()(second, _resized(flow_uv, full, size))], dim=2)
-
-
-def _resized(flow_uv: Tensor, old: Size, new: Size) -> Tensor:
-    """A flow of any resolution, in px of a frame of one size, at another size and in its px."""
-    scale = flow_uv.new_tensor([new[1] / old[1], new[0] / old[0]]).view(1, 2, 1, 1)
-    return F.interpolate(flow_uv, size=new, mode="bilinear", align_corners=False) * scale
+    first, second = resized_clip(clip, size).unbind(dim=2)
+    known = resized_flow(flow_uv, (clip.shape[3], clip.shape[4]), size)
+    return torch.stack([first, Resample2d()(second, known)], dim=2)

@@ -125,6 +125,7 @@ class _Run:
     def __init__(self, config: FlowPretrainingConfig) -> None:
         torch.manual_seed(config.seed)
         self.config = config
+        self.precision = pick_training_precision(config.precision, CPU)
         self.folder = RunFolder(config.run_folder)
         self.resumable = RunFolder(config.run_folder / "resume")
         self.step = 0
@@ -150,7 +151,7 @@ class _Run:
             NonFiniteLossError: before the weights are touched by it.
         """
         self.optimizer.param_groups[0]["lr"] = learning_rate_at(self.step, self.config)
-        with autocast(CPU, pick_training_precision(self.config.precision, CPU)):
+        with autocast(CPU, self.precision):
             looks = self.network.looks(batch.clip.float())
         loss = error = torch.zeros(())
         for look in looks:  # the error is that of the last, which sees the whole size
