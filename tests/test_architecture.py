@@ -14,10 +14,10 @@ PACKAGE = ROOT / "tubedet"
 
 # An import points only to an earlier layer or into its own part; parts of a layer do not meet.
 LAYERS = (
-    {"errors", "labels", "boxes", "detections"},
+    {"errors", "notes", "labels", "boxes", "detections"},
     {"video", "models"},
     {"checkpoints", "runtime", "tubes", "render", "writers", "datasets"},
-    {"video_run"},
+    {"run", "video_run"},
     {"pipeline", "flow_pipeline"},
     {"evaluation", "batch", "benchmark"},
     {"training"},
@@ -25,7 +25,7 @@ LAYERS = (
 )
 HOMES = {
     "defusedxml": ("datasets/cvat.py",),
-    "av": ("video/codecs.py", "video/reader.py", "writers/mp4"),
+    "av": ("video/", "writers/mp4"),
     "cv2": ("render/", "video/preprocess.py", "datasets/"),
     "h5py": ("checkpoints/",),
     "matplotlib": ("evaluation/plots.py",),
