@@ -7,13 +7,14 @@ import pytest
 
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
+from tubedet.video.time_range import FrameNumber, Moment, Seconds
 
 
 def make_frames(count: int, gaps: Iterable[int] = ()) -> Iterator[VideoFrame]:
     """Frames at 10 fps; those numbered in `gaps` have a lost frame before them."""
     for number in range(count):
         rgb = np.zeros((2, 2, 3), np.uint8)
-        yield VideoFrame(number, number, number / 10, rgb, after_gap=number in gaps)
+        yield VideoFrame(number, number, Fraction(number, 10), rgb, after_gap=number in gaps)
 
 
 def numbers(pairs: Iterable[FramePair]) -> list[tuple[int, int, int]]:
@@ -40,9 +41,9 @@ def test_every_frame_has_a_pair_and_no_pair_spans_a_gap(
     assert numbers(pair_frames(make_frames(count, gaps))) == expected
 
 
-@pytest.mark.parametrize("end", [3, Fraction(3, 10)])
+@pytest.mark.parametrize("end", [FrameNumber(3), Seconds(Fraction(3, 10))])
 def test_the_last_frame_of_a_range_keeps_its_successor_and_only_that_one_is_read(
-    end: int | Fraction,
+    end: Moment,
 ) -> None:
     frames = make_frames(10)
     assert numbers(pair_frames(frames, end)) == [(0, 1, 0), (1, 2, 1), (2, 3, 2)]
@@ -50,11 +51,17 @@ def test_the_last_frame_of_a_range_keeps_its_successor_and_only_that_one_is_read
 
 
 def test_the_last_frame_of_a_range_borrows_its_predecessor_where_a_gap_follows() -> None:
-    assert numbers(pair_frames(make_frames(10, gaps=[3]), 3)) == [(0, 1, 0), (1, 2, 1), (1, 2, 2)]
+    assert numbers(pair_frames(make_frames(10, gaps=[3]), FrameNumber(3))) == [
+        (0, 1, 0),
+        (1, 2, 1),
+        (1, 2, 2),
+    ]
 
 
 def test_an_end_behind_the_video_changes_nothing() -> None:
-    assert numbers(pair_frames(make_frames(3), 99)) == numbers(pair_frames(make_frames(3)))
+    assert numbers(pair_frames(make_frames(3), FrameNumber(99))) == numbers(
+        pair_frames(make_frames(3))
+    )
 
 
 def test_a_pair_comes_as_soon_as_its_second_frame_is_read() -> None:

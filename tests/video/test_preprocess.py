@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ Pixels = NDArray[np.uint8]
 
 
 def make_pairs(pictures: list[Pixels]) -> list[FramePair]:
-    frames = [VideoFrame(number, number, 0.0, rgb) for number, rgb in enumerate(pictures)]
+    frames = [
+        VideoFrame(number, number, Fraction(number), rgb) for number, rgb in enumerate(pictures)
+    ]
     return list(pair_frames(frames))
 
 

@@ -1,4 +1,9 @@
 import os
+import random
+import re
+from contextlib import suppress
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -8,6 +13,7 @@ from av.stream import Disposition
 
 from tests.synthetic_video import corrupt, draw_picture, write_sound, write_video
 from tubedet.errors import VideoError
+from tubedet.video.frame import VideoFrame
 from tubedet.video.reader import VideoReader
 
 
@@ -124,3 +130,107 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         output.mux([*sound.encode(silence), *sound.encode(None)])
     with pytest.raises(VideoError, match=r"song\.mp3: expected a video stream .*audio \(mp3\)"):
         VideoReader(path)
+
+
+def shown_and_losses(path: Path) -> tuple[list[VideoFrame], list[str]]:
+    with VideoReader(path) as reader:
+        frames = list(reader.frames())
+        return frames, [note.text for note in reader.notes() if note.loss]
+
+
+def test_a_container_that_cannot_be_read_further_ends_the_video_and_not_the_run(
+    tmp_path: Path,
+) -> None:
+    path = write_video(tmp_path / "a.y4m", codec="wrapped_avframe", width=64, height=48)
+    data = path.read_bytes()
+    tenth = data.index(b"FRAME") + 10 * (64 * 48 * 3 // 2 + len(b"FRAME\n"))
+    path.write_bytes(data[:tenth] + b"BROKEN" + data[tenth + len(b"FRAME\n") :])
+    frames, losses = shown_and_losses(path)
+    assert [frame.frame for frame in frames] == list(range(10))
+    assert any("places of the container that were passed over: 1" in text for text in losses)
+
+
+def test_the_reading_goes_on_behind_a_damaged_place_of_a_container(tmp_path: Path) -> None:
+    options = {"g": "1"}
+    path = write_video(tmp_path / "a.mxf", codec="mpeg2video", fps=Fraction(25), options=options)
+    data = path.read_bytes()
+    key = bytes.fromhex("060e2b34010201010d01030115010500")  # of a picture (SMPTE 381M)
+    places = [match.start() for match in re.finditer(re.escape(key), data)]
+    assert len(places) == 24
+    length = places[10] + len(key)  # BER: 0x83 and three bytes, or 0x87 and seven
+    path.write_bytes(data[:length] + b"\xff" + data[length + 1 :])
+    frames, losses = shown_and_losses(path)
+    assert len(frames) >= 23
+    assert losses
+
+
+def test_pictures_that_a_container_drops_without_an_error_leave_a_gap(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.asf", frames=90, codec="mpeg4", fps=Fraction(25))
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams.video[0])
+        places = sorted({packet.pos for packet in packets if packet.pos is not None})
+    lost = places[len(places) // 2]
+    data = bytearray(path.read_bytes())
+    data[lost : lost + 3200] = b"\xff" * 3200  # a data packet of FFmpeg's ASF
+    path.write_bytes(data)
+    frames, losses = shown_and_losses(path)
+    gaps = [
+        frame
+        for before, frame in pairwise(frames)
+        if frame.time_s - before.time_s > Fraction(3, 50)
+    ]
+    assert 1 <= len(gaps) <= 2
+    assert [frame for frame in frames if frame.after_gap] == gaps
+    missing = 90 - len(frames)
+    assert missing >= 2
+    assert [text.endswith(f"about {missing}") for text in losses if "missing between" in text] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts", ".mpg", ".asf", ".webm", ".nut"])
+def test_no_damage_costs_more_frames_than_ffmpeg_itself_loses(tmp_path: Path, suffix: str) -> None:
+    codec = {".mpg": "mpeg2video", ".asf": "mpeg4"}.get(suffix)
+    whole = write_video(tmp_path / f"a{suffix}", frames=60, width=64, height=48, codec=codec)
+    data = whole.read_bytes()
+    for seed in range(20):
+        noise = random.Random(seed)
+        damaged = bytearray(data)
+        for _ in range(10):
+            damaged[noise.randrange(len(data) // 4, len(data))] = noise.randrange(256)
+        whole.write_bytes(damaged)
+        least = plainly_decoded(whole)
+        if not least:
+            continue
+        frames, _ = shown_and_losses(whole)
+        assert len(frames) >= least, seed
+        assert all(before.time_s < frame.time_s for before, frame in pairwise(frames))
+
+
+def plainly_decoded(path: Path) -> int:
+    """Frames of PyAV's own loop, which a damaged packet does not end, but a container's error."""
+    frames = 0
+    # IndexError: a stream that appears midway, which PyAV does not know.
+    with (
+        suppress(av.FFmpegError, IndexError),
+        av.open(str(path), metadata_errors="replace") as container,
+    ):
+        video = container.streams.video[0]
+        if video.codec_context:
+            video.codec_context.thread_count = 1
+            for packet in container.demux(video):
+                with suppress(av.FFmpegError):
+                    frames += len(packet.decode())
+    return frames
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".flv"])
+def test_a_file_whose_second_half_is_empty_loses_it_and_says_so(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = write_video(tmp_path / f"a{suffix}", frames=60, options={"bf": "0", "g": "10"})
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[: size // 2] + bytes(size - size // 2))
+    frames, losses = shown_and_losses(path)
+    assert 15 <= len(frames) <= 45
+    assert any(re.search(r"the last (4\d|5\d)% of the file could not be read", t) for t in losses)

@@ -10,54 +10,75 @@ from tests.synthetic_video import write_video
 from tubedet.errors import UsageError, VideoError
 from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.reader import VideoReader
-from tubedet.video.time_range import TimePoint
+from tubedet.video.time_range import FrameNumber, Seconds, TimeRange
 
 
-def frame_numbers(
-    path: Path, start: TimePoint | None = None, end: TimePoint | None = None
-) -> list[int]:
+def frame_numbers(path: Path, start: str | None = None, end: str | None = None) -> list[int]:
+    span = TimeRange.from_options(start, end)
     with VideoReader(path) as reader:
-        return [frame.frame for frame in reader.frames(start, end)]
+        return [frame.frame for frame in reader.frames(span.start, span.end)]
 
 
 @pytest.mark.parametrize(
     ("start", "end", "expected"),
     [
         (None, None, range(24)),
-        (5, None, range(5, 24)),
-        (None, 5, range(5)),
-        (5, 8, range(5, 8)),
-        (23, 999, range(23, 24)),
-        (Fraction("0.25"), Fraction("0.5"), range(6, 12)),  # 6/24 s and 12/24 s exactly
-        (Fraction("0.251"), Fraction("0.501"), range(7, 13)),
-        (20, Fraction("0.999"), range(20, 24)),
+        ("5f", None, range(5, 24)),
+        (None, "5f", range(5)),
+        ("5f", "8f", range(5, 8)),
+        ("23f", "999f", range(23, 24)),
+        ("0.25", "0.5", range(6, 12)),  # 6/24 s and 12/24 s exactly
+        ("0.251", "0.501", range(7, 13)),
+        ("20f", "0.999", range(20, 24)),
     ],
 )
 def test_a_range_begins_and_ends_on_the_exact_frame(
-    tmp_path: Path, start: TimePoint | None, end: TimePoint | None, expected: range
+    tmp_path: Path, start: str | None, end: str | None, expected: range
 ) -> None:
     path = write_video(tmp_path / "a.mp4", width=64, height=48)
     assert frame_numbers(path, start, end) == list(expected)
 
 
-def test_frames_without_timestamps_stay_in_a_range_by_their_order(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "raw.h264", frames=5, width=64, height=48)
-    assert frame_numbers(path, None, Fraction(0)) == [0, 1, 2, 3, 4]
-    assert frame_numbers(path, 2, 4) == [2, 3]
+@pytest.mark.parametrize("begin_s", [0, 1, 36_000])
+def test_a_range_counts_from_the_first_frame_however_late_the_clock(
+    tmp_path: Path, begin_s: int
+) -> None:
+    stamps = [25 * begin_s + number for number in range(25)]
+    path = write_video(tmp_path / "a.ts", timestamps=stamps, fps=Fraction(25), width=64, height=48)
+    assert frame_numbers(path, "0.4", "0.8") == list(range(10, 20))
+    assert frame_numbers(path, None, "5") == list(range(25))
 
 
-def test_a_range_without_a_frame_is_an_error_that_says_where_the_video_ends(tmp_path: Path) -> None:
+def test_frames_without_timestamps_have_a_range_at_the_nominal_rate(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "raw.h264", frames=10, width=64, height=48)
+    assert frame_numbers(path, "0.08", "0.2") == [2, 3, 4]  # 25 frames a second
+    assert frame_numbers(path, "2f", "4f") == [2, 3]
+
+
+def test_a_range_without_a_frame_is_an_error_that_says_where_the_video_is(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", width=64, height=48)
-    with pytest.raises(
-        VideoError, match=r"from 9 s, found none among the first 24, .* at 0\.958 s"
-    ):
-        frame_numbers(path, Fraction(9))
+    with pytest.raises(VideoError, match=r"from 9 s, found 24 from 0 s to 0\.958 s"):
+        frame_numbers(path, "9")
+
+
+def test_a_range_is_skipped_to_until_somebody_says_stop(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", width=64, height=48)
+    asked: list[int] = []
+    with VideoReader(path) as reader:
+
+        def stop() -> bool:
+            asked.append(reader.decoded_frames)
+            return reader.decoded_frames == 7
+
+        assert list(reader.frames(FrameNumber(20), None, stop)) == []
+        assert asked == [1, 2, 3, 4, 5, 6, 7]
+        assert reader.decoded_frames == 7
 
 
 def test_a_range_that_ends_before_it_begins_is_refused_at_once(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", frames=2)
     with VideoReader(path) as reader, pytest.raises(UsageError, match="end after the start"):
-        reader.frames(5, 3)
+        reader.frames(Seconds(Fraction(5)), Seconds(Fraction(3)))
 
 
 def test_reading_again_starts_over_and_ends_the_first_reading(tmp_path: Path) -> None:
@@ -68,6 +89,15 @@ def test_reading_again_starts_over_and_ends_the_first_reading(tmp_path: Path) ->
         assert sum(1 for _ in reader.frames()) == 24
         assert reader.decoded_frames == 24
         assert next(first, None) is None
+
+
+def test_the_first_pass_needs_no_second_look_at_the_file(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", width=64, height=48)
+    with VideoReader(path) as reader:
+        path.rename(tmp_path / "elsewhere.mp4")
+        assert sum(1 for _ in reader.frames()) == 24
+        with pytest.raises(VideoError, match="nothing there"):
+            reader.frames()
 
 
 def test_the_file_is_closed_however_the_reading_ends(tmp_path: Path) -> None:
@@ -86,11 +116,13 @@ def test_the_file_is_closed_however_the_reading_ends(tmp_path: Path) -> None:
                 raise ZeroDivisionError
 
     with VideoReader(path) as reader:
-        assert not is_open()
         frames = reader.frames()
         next(frames)
         assert is_open()
     assert not is_open()
+    with VideoReader(path) as reader:
+        assert len(list(reader.frames())) == 24
+        assert not is_open()
     with pytest.raises(ZeroDivisionError):
         fail_midway()
     assert not is_open()

@@ -3,28 +3,33 @@ from fractions import Fraction
 import pytest
 
 from tubedet.errors import UsageError
-from tubedet.video.time_range import TimePoint, TimeRange, has_reached, parse_time_point
+from tubedet.video.time_range import (
+    FrameNumber,
+    Moment,
+    Seconds,
+    TimeRange,
+    has_reached,
+    parse_moment,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0", Fraction(0)),
-        ("12", Fraction(12)),
-        ("12.5", Fraction(25, 2)),
-        ("0.1", Fraction(1, 10)),
-        ("0f", 0),
-        ("300f", 300),
-        ("01:30", Fraction(90)),
-        ("1:02.25", Fraction(249, 4)),
-        ("01:02:03.004", Fraction(3_723_004, 1000)),
-        ("100:00:00", Fraction(360_000)),
+        ("0", Seconds(Fraction(0))),
+        ("12", Seconds(Fraction(12))),
+        ("12.5", Seconds(Fraction(25, 2))),
+        ("0.1", Seconds(Fraction(1, 10))),
+        ("0f", FrameNumber(0)),
+        ("300f", FrameNumber(300)),
+        ("01:30", Seconds(Fraction(90))),
+        ("1:02.25", Seconds(Fraction(249, 4))),
+        ("01:02:03.004", Seconds(Fraction(3_723_004, 1000))),
+        ("100:00:00", Seconds(Fraction(360_000))),
     ],
 )
-def test_a_moment_is_read_exactly(text: str, expected: TimePoint) -> None:
-    point = parse_time_point(text)
-    assert point == expected
-    assert type(point) is type(expected)
+def test_a_moment_is_read_exactly(text: str, expected: Moment) -> None:
+    assert parse_moment(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -33,38 +38,35 @@ def test_a_moment_is_read_exactly(text: str, expected: TimePoint) -> None:
 )
 def test_anything_else_is_a_usage_error_that_shows_the_text(text: str) -> None:
     with pytest.raises(UsageError, match="expected seconds") as caught:
-        parse_time_point(text)
+        parse_moment(text)
     assert repr(text) in str(caught.value)
 
 
 def test_a_frame_number_is_reached_by_that_frame_whatever_its_time() -> None:
-    assert [has_reached(3, frame, None) for frame in (2, 3, 4)] == [False, True, True]
+    reached = [has_reached(FrameNumber(3), frame, Fraction(0)) for frame in (2, 3, 4)]
+    assert reached == [False, True, True]
 
 
 def test_seconds_are_reached_by_the_frame_that_stands_exactly_there() -> None:
-    # 3/10 as a float lies below 3/10: compared exactly, frame 3 of 10 fps would come too late.
-    assert [has_reached(Fraction("0.3"), 0, frame / 10) for frame in (2, 3, 4)] == [
-        False,
-        True,
-        True,
-    ]
+    third = Seconds(Fraction("0.3"))
+    reached = [has_reached(third, 0, Fraction(frame, 10)) for frame in (2, 3, 4)]
+    assert reached == [False, True, True]
 
 
-def test_a_frame_without_a_time_reaches_no_second_and_nothing_reaches_no_moment() -> None:
-    assert not has_reached(Fraction(0), 99, None)
-    assert not has_reached(None, 99, 99.0)
+def test_nothing_reaches_no_moment() -> None:
+    assert not has_reached(None, 99, Fraction(99))
 
 
 @pytest.mark.parametrize(
     ("start", "end", "duration", "expected"),
     [
         (None, None, None, TimeRange(None, None)),
-        ("12", "00:20", None, TimeRange(Fraction(12), Fraction(20))),
-        ("30f", "2.5", None, TimeRange(30, Fraction(5, 2))),
-        ("12.5", None, "0.1", TimeRange(Fraction(25, 2), Fraction(63, 5))),
-        ("30f", None, "10f", TimeRange(30, 40)),
-        (None, None, "3", TimeRange(Fraction(0), Fraction(3))),
-        (None, None, "3f", TimeRange(0, 3)),
+        ("12", "00:20", None, TimeRange(Seconds(Fraction(12)), Seconds(Fraction(20)))),
+        ("30f", "2.5", None, TimeRange(FrameNumber(30), Seconds(Fraction(5, 2)))),
+        ("12.5", None, "0.1", TimeRange(Seconds(Fraction(25, 2)), Seconds(Fraction(63, 5)))),
+        ("30f", None, "10f", TimeRange(FrameNumber(30), FrameNumber(40))),
+        (None, None, "3", TimeRange(Seconds(Fraction(0)), Seconds(Fraction(3)))),
+        (None, None, "3f", TimeRange(FrameNumber(0), FrameNumber(3))),
     ],
 )
 def test_options_become_a_start_and_an_end(
@@ -82,6 +84,9 @@ def test_options_become_a_start_and_an_end(
         ("2", "2", None, "found from 2 s up to 2 s"),
         ("40f", "30f", None, "found from frame 40 up to frame 30"),
         ("1", None, "0", "found from 1 s up to 1 s"),
+        (None, "0", None, "found up to 0 s"),
+        (None, "0f", None, "found up to frame 0"),
+        ("5f", "0", None, "found from frame 5 up to 0 s"),
     ],
 )
 def test_options_that_contradict_each_other_are_a_usage_error(
@@ -92,5 +97,7 @@ def test_options_that_contradict_each_other_are_a_usage_error(
 
 
 def test_a_range_says_in_words_what_it_covers() -> None:
-    assert str(TimeRange(Fraction(25, 2), 300)) == "from 12.5 s up to frame 300"
+    assert (
+        str(TimeRange(Seconds(Fraction(25, 2)), FrameNumber(300))) == "from 12.5 s up to frame 300"
+    )
     assert str(TimeRange()) == "the whole video"

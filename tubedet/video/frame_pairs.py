@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tubedet.video.frame import VideoFrame
-from tubedet.video.time_range import TimePoint, has_reached
+from tubedet.video.time_range import Moment, has_reached
 
 
 class FramePair(NamedTuple):
@@ -19,7 +19,7 @@ class FramePair(NamedTuple):
     at: VideoFrame
 
 
-def pair_frames(frames: Iterable[VideoFrame], end: TimePoint | None = None) -> Iterator[FramePair]:
+def pair_frames(frames: Iterable[VideoFrame], end: Moment | None = None) -> Iterator[FramePair]:
     """Pair every frame before `end`, lazily, holding at most three frames.
 
     The last frame before `end` is still paired with its successor: exactly one frame beyond the end

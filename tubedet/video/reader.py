@@ -1,15 +1,13 @@
-"""Video files to frames: every picture that decodes, with the source's own timestamps.
+"""Video files to frames: every picture that decodes, upright, in 8-bit RGB, with a time.
 
-Nothing is corrected here. Timestamps may be missing or run backwards, the container's frame count
-may be wrong; pictures are only turned upright and converted to 8-bit RGB. Sample aspect ratio and
-mirroring are left alone. Playlists are refused: they name other files and network addresses.
-A folder of images 00001.jpg, 00002.jpg, … is read as the video that they were extracted from.
+Times are the source's, counted from the first frame and made to increase (`source_clock`,
+`picture_times`); the container's frame count is only reported. Sample aspect ratio is left alone.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from fractions import Fraction
-from math import inf
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,47 +15,58 @@ from typing import Self
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tubedet.errors import VideoError
+from tubedet.notes import Note
+from tubedet.video.container import (
+    codec_name,
+    describe_stream,
+    images_left_out,
+    moving_streams,
+    number_of,
+    open_container,
+    video_stream_of,
+)
+from tubedet.video.decoding import Decoding, TimedPicture
 from tubedet.video.frame import VideoFrame, VideoInfo
-from tubedet.video.time_range import TimePoint, TimeRange, has_reached
+from tubedet.video.picture import PictureConverter
+from tubedet.video.time_range import Moment, TimeRange, has_reached
 
 NOMINAL_FPS = Fraction(25)  # where a stream has no rate at all; FFmpeg assumes it too
-NOT_VIDEO_FORMATS = {"tty", "hls", "dash", "concat"}  # FFmpeg draws any .txt; the rest: playlists
-# What is taken from a folder, the likelier first; a file of any other name is read when it is named
-# itself.
-VIDEO_SUFFIXES = tuple(
-    """.mp4 .mkv .avi .mov .webm .m4v .mpg .mpeg .wmv .3g2 .3gp .asf .divx .dv .f4v .flv .gif .h264
-    .hevc .m2ts .m2v .mjpeg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .y4m""".split()
-)
-EXTRACTED_FRAMES = "%05d.jpg"  # from 1 on, as UCF101-24's frames are published (gurkirt)
+# Rates beyond these are not a camera's but a damaged header's.
+SLOWEST_FPS, FASTEST_FPS = Fraction(1, 3600), 100_000
+AT_MOST_UNREAD = 0.2  # of a file, behind its last packet
 CONTAINER_TIME_BASE = Fraction(1, av.time_base)
 
 
+def never() -> bool:
+    """Nothing stops the reading."""
+    return False
+
+
 class VideoReader:
-    """Reads one video stream: the first that isn't a cover picture.
+    """Reads one video stream of a file, which is opened once: the first pass goes on from there.
 
     Attributes:
-        info: what is known before reading; its size and rotation are those of the first frame.
-        decoded_frames: pictures decoded so far, in a range or not.
-        skipped_frames: packets so far that could not be decoded, usually one frame each.
+        info: what is known once the first picture is decoded; its size is that picture's.
+        decoded_frames: pictures of this pass so far, in a range or not.
 
     Raises:
-        VideoError: if the file is absent, is no video, or holds no frame that can be decoded.
+        VideoError: if the file is absent, is no video, has no video stream of the number
+            `video_stream`, or holds no frame that can be decoded.
     """
 
     info: VideoInfo
+    decoded_frames: int
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, video_stream: int | None = None) -> None:
         self.path = Path(path)
-        self.decoded_frames = 0
-        self.skipped_frames = 0
+        self._wanted = video_stream
+        self._opened = ExitStack()
         self._running: Generator[VideoFrame] | None = None
-        with self._opened() as container:
-            self.info = self._read_info(container)
+        self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -71,29 +80,43 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """End the iterator that runs, and close its file."""
+        """End the iterator that runs, and close the file."""
         if self._running is not None:
             self._running.close()
             self._running = None
+        self._opened.close()
+        self._is_fresh = False
+
+    @property
+    def skipped_frames(self) -> int:
+        """Packets of this pass so far that could not be decoded, usually one frame each."""
+        return self._decoding.skipped
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """Frames of this pass so far whose time was missing or did not increase."""
+        return self._decoding.repaired
 
     def frames(
-        self, start: TimePoint | None = None, end: TimePoint | None = None
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        stop: Callable[[], bool] = never,
     ) -> Iterator[VideoFrame]:
         """Iterate over the frames from `start` up to, not including, `end`.
 
         Every call starts over and ends the iterator before it. Decoding begins with the first
         frame, so that `VideoFrame.frame` is exact, but only frames of the range are converted to
-        RGB. A range is one run in decoder order: it begins with the first frame at or after
-        `start` and ends before the first frame at or after `end`, even if timestamps jump.
+        RGB. `stop` is asked for every frame before the range, and ends the iterator if it is True.
         A picture of another size than the first is resized to it.
 
         Raises:
             UsageError: if the range has no room for a frame.
             VideoError: while iterating, if no frame lies in the range.
         """
-        self.close()
-        self.decoded_frames = self.skipped_frames = 0
-        self._running = self._read(TimeRange(start, end))
+        wanted = TimeRange(start, end)
+        self._begin()
+        self._running = self._read(wanted, stop)
         return self._running
 
     def count_frames(self) -> int:
@@ -101,160 +124,177 @@ class VideoReader:
 
         Ends the iterator that runs. All is decoded, but nothing converted to RGB.
         """
+        self._begin()
+        count = sum(1 for _ in self._all_pictures())
         self.close()
-        self.decoded_frames = self.skipped_frames = 0
-        with self._opened() as container:
-            return sum(1 for _ in self._pictures(container))
+        return count
 
-    def _read(self, wanted: TimeRange) -> Generator[VideoFrame]:
+    def notes(self) -> list[Note]:
+        """What is odd about the source, as far as this pass has come."""
+        return [
+            *notes_on_decoding(self._decoding),
+            *self._notes_on_source(),
+            *self._converter.notes,
+        ]
+
+    def _open(self) -> None:
+        """Open the file and decode its first picture, which says what all are converted to."""
+        with ExitStack() as opened:
+            container = opened.enter_context(open_container(self.path))
+            stream = video_stream_of(container, self.path, self._wanted)
+            self._decoding = Decoding(container, stream, fps_of(stream))
+            self._pictures = self._decoding.pictures()
+            first = next(self._pictures, None)
+            if first is None:
+                raise VideoError(
+                    f"{self.path}: expected frames, found a {codec_name(stream)} stream without "
+                    f"one that can be decoded ({self.skipped_frames} failed); fetch or export the "
+                    "file again"
+                )
+            self._first = first
+            self._converter = PictureConverter(first.picture)
+            self._others = [
+                describe_stream(other) for other in moving_streams(container) if other != stream
+            ]
+            self._are_counted = bool(stream.frames)
+            self.info = _info(container, stream, self._converter, self._decoding.start_s)
+            self._opened = opened.pop_all()
+        self._is_fresh, self._at_end = True, False
+        self.decoded_frames = 0
+
+    def _begin(self) -> None:
+        """A new pass, in the file as it was opened if none has begun there."""
+        if not self._is_fresh:
+            self.close()
+            self._open()
+        self._is_fresh = False
+
+    def _all_pictures(self) -> Iterator[TimedPicture]:
+        for timed in chain([self._first], self._pictures):
+            self.decoded_frames += 1
+            self._last_s = timed.time_s
+            yield timed
+        self._at_end, self._unread_share = True, self._decoding.unread_share
+
+    def _read(self, wanted: TimeRange, stop: Callable[[], bool]) -> Generator[VideoFrame]:
         begun = False
-        time_s = None
-        with self._opened() as container:
-            for picture, after_gap in self._pictures(container):
+        with self._opened:
+            for picture, time_s, after_gap in self._all_pictures():
                 frame = self.decoded_frames - 1
-                time_s = self._seconds(picture.pts)
                 if has_reached(wanted.end, frame, time_s):
                     break
                 begun = begun or wanted.start is None or has_reached(wanted.start, frame, time_s)
                 if begun:
                     yield VideoFrame(frame, picture.pts, time_s, self._rgb(picture), after_gap)
+                elif stop():
+                    return
         if not begun:
-            last = "no known time" if time_s is None else f"{time_s:.3f} s"
             raise VideoError(
-                f"{self.path}: expected frames {wanted}, found none among the first "
-                f"{self.decoded_frames}, which end at {last}; choose another range"
+                f"{self.path}: expected frames {wanted}, found {self.decoded_frames} from 0 s to "
+                f"{float(self._last_s):.3f} s; choose another range"
             )
-
-    def _pictures(self, container: InputContainer) -> Iterator[tuple[av.VideoFrame, bool]]:
-        """Decoded pictures in presentation order, each with whether a lost one lies before it.
-
-        A picture whose damage the decoder could conceal is kept, as players do; the decoder's
-        "corrupt" flag marks only some of them and says nothing of their looks.
-        """
-        # One decoding thread: with more, errors come up some packets late, those in the last
-        # packets make PyAV drop good pictures, and concealed pixels depend on the machine.
-        stream = self._video_stream(container)
-        stream.codec_context.thread_count = 1
-        lost: list[float] = []
-        for packet in container.demux(stream):
-            try:
-                pictures = packet.decode()
-            except av.FFmpegError:
-                self.skipped_frames += 1
-                lost.append(-inf if packet.pts is None else packet.pts)
-                continue
-            for picture in pictures:
-                self.decoded_frames += 1
-                # B-frames come out later than packets go in: only the timestamp says on which
-                # side of a lost picture this one lies.
-                pts = inf if picture.pts is None else picture.pts
-                yield picture, any(lost_pts < pts for lost_pts in lost)
-                lost = [lost_pts for lost_pts in lost if lost_pts >= pts]
-
-    @contextmanager
-    def _opened(self) -> Iterator[InputContainer]:
-        """The container while it is open; whatever FFmpeg refuses becomes a VideoError."""
-        problem = _problem_of_path(self.path)
-        if problem:
-            raise VideoError(f"{self.path}: expected a video file, found {problem}")
-        readable = ",".join(av.formats_available - NOT_VIDEO_FORMATS)
-        name, kind = str(self.path), None
-        if self.path.is_dir():
-            name, kind = f"{name.replace('%', '%%')}/{EXTRACTED_FRAMES}", "image2"
-        try:
-            with av.open(
-                f"file:{name}",  # else a name such as "http:…" would be an address
-                format=kind,
-                metadata_errors="replace",
-                options={"format_whitelist": readable},
-            ) as container:
-                yield container
-        except av.FFmpegError as error:
-            raise VideoError(
-                f"{self.path}: expected a video file, found data that cannot be read "
-                f"({error.strerror}); check that it is complete and plays elsewhere"
-            ) from error
-
-    def _video_stream(self, container: InputContainer) -> VideoStream:
-        streams = container.streams
-        for stream in streams.video:
-            if stream.disposition & Disposition.attached_pic:
-                continue
-            if not stream.codec_context:
-                break
-            return stream
-        found = ", ".join(f"{stream.type} ({_codec_name(stream)})" for stream in streams)
-        raise VideoError(
-            f"{self.path}: expected a video stream that can be decoded, found "
-            f"{found or 'no stream'}; give a file that shows a picture"
-        )
-
-    def _read_info(self, container: InputContainer) -> VideoInfo:
-        stream = self._video_stream(container)
-        picture, _ = next(self._pictures(container), (None, False))
-        codec = _codec_name(stream)
-        if picture is None:
-            raise VideoError(
-                f"{self.path}: expected frames, found a {codec} stream without one that can be "
-                f"decoded ({self.skipped_frames} failed); fetch or export the file again"
-            )
-        # FFmpeg counts degrees counter-clockwise; a turn that isn't square can't be applied.
-        rotation = -90 * round(picture.rotation / 90) % 360
-        size = (picture.width, picture.height)
-        width, height = size if rotation % 180 == 0 else size[::-1]
-        time_base = _fraction(stream.time_base) or 1 / NOMINAL_FPS
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-        return VideoInfo(
-            width=width,
-            height=height,
-            rotation=rotation,
-            time_base=time_base,
-            fps=_fraction(rate) or NOMINAL_FPS,
-            frames=stream.frames or None,
-            duration_s=_duration_s(container, stream, time_base),
-            video_codec=codec,
-            audio_codecs=tuple(_codec_name(audio) for audio in container.streams.audio),
-        )
-
-    def _seconds(self, pts: int | None) -> float | None:
-        return None if pts is None else float(pts * self.info.time_base)
 
     def _rgb(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
-        """The picture upright, in the size of the first one."""
-        size = (self.info.width, self.info.height)
-        width, height = size if self.info.rotation % 180 == 0 else size[::-1]
-        # A second scaling thread costs more than it saves up to full HD.
-        rgb = picture.to_ndarray(format="rgb24", width=width, height=height, threads=1)
-        upright = np.rot90(rgb, k=-self.info.rotation // 90)
-        return np.ascontiguousarray(upright, dtype=np.uint8)
+        try:
+            return self._converter.to_rgb(picture)
+        except av.FFmpegError as error:
+            raise VideoError(
+                f"{self.path}: expected pictures that can be shown, found one of "
+                f"{picture.format.name} that cannot be converted ({error.strerror})"
+            ) from error
+
+    def _seems_cut_off(self) -> bool:
+        decoding, last_s = self._decoding, self._last_s
+        if not self._are_counted:
+            if not decoding.knows_duration:
+                return False
+            # It may be the duration of another stream, which is longer.
+            last_s = max(last_s, decoding.end_s - 1 / self.info.fps) + decoding.lead_s
+        read = decoding.decoded + decoding.skipped + decoding.missing
+        return self.info.seems_cut_off(read, last_s)
+
+    def _notes_on_source(self) -> Iterator[Note]:
+        info, decoding = self.info, self._decoding
+        if self._others:
+            yield Note(
+                f"video stream {info.video_stream} was read, not {' and '.join(self._others)}: "
+                "--video-stream chooses another"
+            )
+        if self._at_end and self._seems_cut_off():
+            promise = f"{'' if info.frames else 'about '}{info.promised_frames} frames"
+            yield Note(
+                f"the container promises {promise}, {decoding.decoded} could be read: the file "
+                "may be cut off",
+                loss=True,
+            )
+        if self._at_end and self._unread_share > AT_MOST_UNREAD:
+            yield Note(
+                f"the last {self._unread_share:.0%} of the file could not be read: it may be "
+                "damaged",
+                loss=True,
+            )
+        if left_out := images_left_out(self.path):
+            yield Note(f"images left out, empty or of another kind: {left_out}", loss=True)
 
 
-def _problem_of_path(path: Path) -> str | None:
-    """What is wrong with a path before its content is looked at, in words."""
-    if path.is_dir():
-        first = path / (EXTRACTED_FRAMES % 1)
-        return None if first.is_file() else "a folder; name a file in it"
-    if not path.exists():
-        return "nothing there; check the path"
-    if not path.is_file():
-        return "a pipe or device; save the video to a file first"
-    if path.stat().st_size == 0:
-        return "an empty file (0 bytes); fetch or export it again"
-    return None
+def notes_on_decoding(decoding: Decoding) -> Iterator[Note]:
+    """What was lost and what was repaired so far in a pass over a stream."""
+    if skipped := decoding.skipped:
+        yield Note(f"damaged packets that could not be decoded: {skipped}", loss=True)
+    if errors := decoding.container_errors:
+        yield Note(f"damaged places of the container that were passed over: {errors}", loss=True)
+    if missing := decoding.missing:
+        is_loss = not decoding.is_of_any_rate or decoding.skipped + decoding.container_errors > 0
+        about = f"pictures missing between others, by their times: about {missing}"
+        yield Note(about, loss=is_loss)
+    if resets := decoding.clock_resets:
+        yield Note(
+            f"the source's clock starts anew {resets} times: each part was placed after the one "
+            "before"
+        )
+    if decoding.untimed == decoding.decoded:
+        yield Note("the source has no timestamps: its frames follow each other at its nominal rate")
+    elif repaired := decoding.repaired:
+        yield Note(f"timestamps missing or not increasing, made up: {repaired}", loss=True)
 
 
-def _codec_name(stream: Stream) -> str:
-    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown codec"
+def fps_of(stream: VideoStream) -> Fraction:
+    """The nominal rate, in frames a second; 25 where there is none that can be believed."""
+    # PyAV 18 says that there is none with None, PyAV 19 with 0/0.
+    rates = filter(None, (stream.average_rate, stream.guessed_rate, stream.base_rate))
+    believable = (rate for rate in rates if SLOWEST_FPS <= rate <= FASTEST_FPS)
+    return Fraction(next(believable, NOMINAL_FPS))
+
+
+def _info(
+    container: InputContainer, stream: VideoStream, shape: PictureConverter, start_s: Fraction
+) -> VideoInfo:
+    fps = fps_of(stream)
+    time_base = Fraction(stream.time_base or 1 / fps)
+    return VideoInfo(
+        width=shape.width,
+        height=shape.height,
+        rotation=shape.rotation,
+        time_base=time_base,
+        fps=fps,
+        frames=stream.frames or None,
+        duration_s=_duration_s(container, stream, time_base),
+        video_codec=codec_name(stream),
+        audio_codecs=tuple(codec_name(audio) for audio in container.streams.audio),
+        start_s=start_s,
+        video_stream=number_of(stream),
+    )
 
 
 def _duration_s(
     container: InputContainer, stream: VideoStream, time_base: Fraction
 ) -> float | None:
-    if stream.duration:
-        return float(stream.duration * time_base)
-    return float(container.duration * CONTAINER_TIME_BASE) if container.duration else None
-
-
-def _fraction(rational: Fraction | None) -> Fraction | None:
-    """An exact rate; None if there is none. PyAV 18 says that with None, PyAV 19 with 0/0."""
-    return Fraction(rational.numerator, rational.denominator) if rational else None
+    """What the container says; a damaged one may say less than nothing."""
+    own_s, container_s = (
+        (duration or 0) * tick
+        for duration, tick in (
+            (stream.duration, time_base),
+            (container.duration, CONTAINER_TIME_BASE),
+        )
+    )
+    return float(next((seconds for seconds in (own_s, container_s) if seconds > 0), 0)) or None

@@ -1,7 +1,7 @@
 """Moments of a video as a user writes them, and the stretch between two of them.
 
-Seconds are on the source's own clock (`VideoFrame.time_s`), which need not start at 0; frames count
-decoded frames from 0. Nothing here rounds: seconds are exact fractions.
+Seconds count from the video's first frame (`VideoFrame.time_s`), frames are decoded frames from 0.
+Nothing here rounds: seconds are exact fractions.
 """
 
 import re
@@ -11,43 +11,57 @@ from typing import Self, TypeAlias
 
 from tubedet.errors import UsageError
 
-TimePoint: TypeAlias = Fraction | int
-"""A moment: seconds as a `Fraction`, or the number of a frame as an `int`."""
+
+@dataclass(frozen=True, slots=True, order=True)
+class Seconds:
+    """A moment so many seconds after the first frame, or a length of time."""
+
+    value: Fraction
+
+    def __str__(self) -> str:
+        return f"{float(self.value):.10g} s"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrameNumber:
+    """The moment at which a frame is shown, or a number of frames."""
+
+    value: int
+
+    def __str__(self) -> str:
+        return f"frame {self.value}"
+
+
+Moment: TypeAlias = Seconds | FrameNumber
 
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _FRAME = re.compile(r"(\d+)f", re.ASCII)
 _TIMECODE = re.compile(r"(?:(\d+):)?([0-5]?\d):([0-5]?\d(?:\.\d+)?)", re.ASCII)
 
 
-def parse_time_point(text: str) -> TimePoint:
+def parse_moment(text: str) -> Moment:
     """Read `12` or `12.5` (seconds), `300f` (frame), `HH:MM:SS.mmm` or `MM:SS` (timecode).
 
     Raises:
         UsageError: if the text is none of these.
     """
     if _SECONDS.fullmatch(text):
-        return Fraction(text)
+        return Seconds(Fraction(text))
     if match := _FRAME.fullmatch(text):
-        return int(match[1])
+        return FrameNumber(int(match[1]))
     if match := _TIMECODE.fullmatch(text):
         hours, minutes, seconds = match.groups(default="0")
-        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+        return Seconds(int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds))
     raise UsageError(
         f"expected seconds (12.5), a frame (300f) or a timecode (00:01:02.500), found {text!r}"
     )
 
 
-def has_reached(point: TimePoint | None, frame: int, time_s: float | None) -> bool:
-    """Whether a frame stands at a moment or after it; never, if there is no moment.
-
-    A frame without a time reaches no moment given in seconds: it goes with the frame before it.
-    """
-    if point is None:
+def has_reached(moment: Moment | None, frame: int, time_s: Fraction) -> bool:
+    """Whether a frame stands at a moment or after it; never, if there is no moment."""
+    if moment is None:
         return False
-    if isinstance(point, int):
-        return frame >= point
-    # Both floats are roundings of exact values, so equal moments compare equal.
-    return time_s is not None and time_s >= float(point)
+    return (frame if isinstance(moment, FrameNumber) else time_s) >= moment.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +69,23 @@ class TimeRange:
     """The stretch from `start` up to, not including, `end`; None is the video's own limit.
 
     Raises:
-        UsageError: if both are in the same unit and leave no room for a frame.
+        UsageError: if no frame has room in it, as far as that can be told without the video.
     """
 
-    start: TimePoint | None = None
-    end: TimePoint | None = None
+    start: Moment | None = None
+    end: Moment | None = None
 
     def __post_init__(self) -> None:
-        if self.start is None or self.end is None:
+        if self.end is None:
             return
-        if isinstance(self.start, int) == isinstance(self.end, int) and self.start >= self.end:
+        same_unit = type(self.start) is type(self.end)
+        start = self.start.value if self.start is not None and same_unit else 0
+        if start >= self.end.value:
             raise UsageError(f"expected an end after the start, found {self}; the end is exclusive")
 
     def __str__(self) -> str:
         limits = [("from", self.start), ("up to", self.end)]
-        said = [f"{word} {_describe(point)}" for word, point in limits if point is not None]
+        said = [f"{word} {moment}" for word, moment in limits if moment is not None]
         return " ".join(said) or "the whole video"
 
     @classmethod
@@ -84,22 +100,20 @@ class TimeRange:
             UsageError: for a text that cannot be read, end and duration together, a start and a
                 duration of different units, or a range without room for a frame.
         """
-        first = None if start is None else parse_time_point(start)
-        last = None if end is None else parse_time_point(end)
+        first = None if start is None else parse_moment(start)
+        last = None if end is None else parse_moment(end)
         if duration is None:
             return cls(first, last)
         if last is not None:
             raise UsageError("expected --end or --duration, found both: leave one out")
-        length = parse_time_point(duration)
-        if first is None:
-            first = 0 if isinstance(length, int) else Fraction(0)
-        if isinstance(first, int) != isinstance(length, int):
-            raise UsageError(
-                "expected --start and --duration both in seconds or both in frames, "
-                f"found {start} and {duration}"
-            )
-        return cls(first, first + length)
-
-
-def _describe(point: TimePoint) -> str:
-    return f"frame {point}" if isinstance(point, int) else f"{float(point):.10g} s"
+        match first, parse_moment(duration):
+            case ((Seconds() | None), Seconds(length_s)):
+                from_s = Fraction(0) if first is None else first.value
+                return cls(Seconds(Fraction(from_s)), Seconds(from_s + length_s))
+            case ((FrameNumber() | None), FrameNumber(frames)):
+                from_frame = 0 if first is None else int(first.value)
+                return cls(FrameNumber(from_frame), FrameNumber(from_frame + frames))
+        raise UsageError(
+            "expected --start and --duration both in seconds or both in frames, "
+            f"found {start} and {duration}"
+        )
