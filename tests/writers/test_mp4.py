@@ -10,11 +10,18 @@ import av
 import numpy as np
 import pytest
 
-from tests.output_targets import any_info, found, frames_of, target_for, video_info, write_mp4
+from tests.output_targets import (
+    any_info,
+    frames_of,
+    open_writer,
+    result,
+    target_for,
+    video_info,
+    write_mp4,
+)
 from tests.synthetic_video import draw_picture, write_video
 from tubedet.errors import OutputError
 from tubedet.video.frame import VideoFrame
-from tubedet.writers.mp4 import Mp4Writer
 
 SHARED_VIDEOS = Path(__file__).parents[3] / "shared" / "data"
 IRREGULAR = [0, 33, 67, 100, 267, 268, 301, 1301, 1334]  # milliseconds
@@ -33,10 +40,13 @@ def length_of(path: Path) -> Fraction:
 
 
 def small_frames(
-    timestamps: Sequence[int | None], size: tuple[int, int] = (64, 48)
+    timestamps: Sequence[int],
+    size: tuple[int, int] = (64, 48),
+    time_base: Fraction = Fraction(1, 25),
 ) -> Iterator[VideoFrame]:
     for number, pts in enumerate(timestamps):
-        yield VideoFrame(number, pts, None, draw_picture(number, *size))
+        time_s = (pts - timestamps[0]) * time_base
+        yield VideoFrame(number, pts, time_s, draw_picture(number, *size))
 
 
 @pytest.fixture
@@ -53,7 +63,7 @@ def test_every_frame_keeps_its_picture_and_a_variable_rate_its_timestamps(tmp_pa
 
     assert movie == tmp_path / "clip.tubedet.mp4"
     assert times_of(movie) == [Fraction(pts, 1000) for pts in IRREGULAR]
-    assert writer.repaired_timestamps == 0
+    assert writer.offset_s == 0
     for before, after in zip(frames_of(source), frames_of(movie), strict=True):
         assert np.abs(before.rgb.astype(int) - after.rgb).mean() < 3
 
@@ -68,10 +78,10 @@ def test_timestamps_are_exact_in_any_time_base_that_mp4_can_hold(
 ) -> None:
     info = any_info(time_base=Fraction(time_base))
     target = target_for(tmp_path, clip, info=info, cut_end=True)
-    movie, _ = write_mp4(target, small_frames([7 * step + step * n for n in range(5)]))
+    timestamps = [7 * step + step * n for n in range(5)]
+    movie, _ = write_mp4(target, small_frames(timestamps, time_base=info.time_base))
 
-    first, *rest = times_of(movie)
-    assert [time - first for time in rest] == [n * step * info.time_base for n in range(1, 5)]
+    assert times_of(movie) == [n * step * info.time_base for n in range(5)]
 
 
 def test_a_time_base_that_mp4_cannot_hold_is_rounded_to_a_90000th_of_a_second(
@@ -79,23 +89,42 @@ def test_a_time_base_that_mp4_cannot_hold_is_rounded_to_a_90000th_of_a_second(
 ) -> None:
     info = any_info(time_base=Fraction(1, 1_000_000_000))
     movie, _ = write_mp4(
-        target_for(tmp_path, clip, info=info), small_frames([0, 33_366_667, 66_733_333])
+        target_for(tmp_path, clip, info=info),
+        small_frames([0, 33_366_667, 66_733_333], time_base=info.time_base),
     )
 
     assert times_of(movie) == [0, Fraction(3003, 90000), Fraction(6006, 90000)]
 
 
-def test_a_missing_or_repeated_timestamp_becomes_the_last_one_plus_a_nominal_frame(
+def test_times_that_fall_into_one_tick_of_the_movie_stay_apart_by_a_tick(
     tmp_path: Path, clip: Path
 ) -> None:
-    info = any_info(fps=Fraction(25), time_base=Fraction(1, 100))
-    movie, writer = write_mp4(
-        target_for(tmp_path, clip, info=info), small_frames([None, 3, 3, 2, 40, None, 41, 50])
-    )
+    info = any_info(time_base=Fraction(1, 1000))
+    nanoseconds = [0, 100, 200, 40_000_000]
+    frames = small_frames(nanoseconds, time_base=Fraction(1, 1_000_000_000))
+    movie, _ = write_mp4(target_for(tmp_path, clip, info=info), frames)
 
-    hundredths = [0, 3, 7, 11, 40, 44, 48, 50]
-    assert times_of(movie) == [Fraction(number, 100) for number in hundredths]
-    assert writer.repaired_timestamps == 5
+    assert times_of(movie) == [Fraction(ms, 1000) for ms in (0, 1, 2, 40)]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "pictures"), [(30 * 3600.0, [0, 1, 2]), (None, [0, 1, 1, 1, 1, 1, 2])]
+)
+def test_a_pause_of_30_hours_keeps_its_length_whether_the_container_told_of_it_or_not(
+    tmp_path: Path, clip: Path, duration_s: float | None, pictures: list[int]
+) -> None:
+    info = replace(any_info(time_base=Fraction(1, 90_000)), duration_s=duration_s)
+    timestamps = [0, 3600, 30 * 3600 * 90_000]
+    frames = small_frames(timestamps, time_base=info.time_base)
+    target = target_for(tmp_path, clip, info=info, cut_end=True)
+    movie, _ = write_mp4(target, frames)
+
+    times = times_of(movie)
+    assert [times[0], times[1], times[-1]] == [0, Fraction(1, 25), 30 * 3600]
+    drawn = [frame.rgb.astype(int) for frame in small_frames(timestamps)]
+    shown = [int(np.argmin([np.abs(frame.rgb - rgb).mean() for rgb in drawn]))
+             for frame in frames_of(movie)]  # fmt: skip
+    assert shown == pictures
 
 
 @pytest.mark.parametrize(
@@ -123,30 +152,51 @@ def test_the_last_frame_does_not_stand_still_for_frames_that_are_missing(
 
 def test_a_cut_range_starts_at_zero(tmp_path: Path, clip: Path) -> None:
     target = target_for(tmp_path, clip, cut_start=True)
-    movie, _ = write_mp4(target, islice(frames_of(clip), 8, None))
+    movie, writer = write_mp4(target, islice(frames_of(clip), 8, None))
 
     assert times_of(movie) == [Fraction(number, 24) for number in range(16)]
+    assert writer.offset_s == Fraction(-8, 24)
 
 
-def test_a_start_that_is_a_little_late_is_kept_and_one_at_any_time_is_moved_to_zero(
-    tmp_path: Path,
-) -> None:
-    for start_ms, first_ms in ((33, 33), (5_000_000, 0)):
-        source = write_video(
-            tmp_path / f"{start_ms}.mkv",
-            timestamps=[start_ms, start_ms + 45, start_ms + 90],
-            time_base=Fraction(1, 1000),
-        )
-        movie, _ = write_mp4(target_for(tmp_path, source), frames_of(source))
+@pytest.mark.parametrize("start_ms", [33, 5_000_000])
+def test_the_first_frame_is_zero_whenever_the_source_begins(tmp_path: Path, start_ms: int) -> None:
+    source = write_video(
+        tmp_path / "late.mkv",
+        timestamps=[start_ms, start_ms + 45, start_ms + 90],
+        time_base=Fraction(1, 1000),
+    )
+    movie, writer = write_mp4(target_for(tmp_path, source), frames_of(source))
 
-        expected = [Fraction(first_ms + step, 1000) for step in (0, 45, 90)]
-        assert times_of(movie) == expected
+    assert times_of(movie) == [Fraction(step, 1000) for step in (0, 45, 90)]
+    assert writer.offset_s == 0
 
 
 def test_frames_before_zero_are_shown_too(tmp_path: Path, clip: Path) -> None:
     movie, _ = write_mp4(target_for(tmp_path, clip, info=any_info()), small_frames([-2, -1, 0, 1]))
 
     assert times_of(movie) == [Fraction(number, 25) for number in range(4)]
+
+
+def test_a_picture_that_h264_cannot_hold_is_scaled_down_with_a_note(
+    tmp_path: Path, clip: Path
+) -> None:
+    info = replace(any_info(), width=18_000, height=64)
+    target = target_for(tmp_path, clip, info=info)
+    movie, writer = write_mp4(target, small_frames([0, 1], (18_000, 64)))
+
+    # 64 * 16384 / 18000 is 58.25, and an edge is even
+    assert [frame.rgb.shape for frame in frames_of(movie)] == [(58, 16_384, 3)] * 2
+    (note,) = (note.text for note in writer.notes if "scaled" in note.text)
+    assert "18000x64" in note
+    assert "16384x58" in note
+
+
+def test_a_picture_of_16384_pixels_is_written(tmp_path: Path, clip: Path) -> None:
+    info = replace(any_info(), width=16_384, height=16)
+    target = target_for(tmp_path, clip, info=info)
+    movie, _ = write_mp4(target, small_frames([0, 1], (16_384, 16)))
+
+    assert [frame.rgb.shape for frame in frames_of(movie)] == [(16, 16_384, 3)] * 2
 
 
 @pytest.mark.parametrize("size", [(65, 49), (65, 48), (64, 49), (19, 17)], ids=str)
@@ -199,31 +249,38 @@ def test_pixels_that_are_not_square_stay_so(tmp_path: Path, rotation: int, aspec
 def test_an_interrupted_run_leaves_a_whole_movie_of_what_was_done(
     tmp_path: Path, clip: Path
 ) -> None:
-    writer = Mp4Writer(target_for(tmp_path / "out", clip))
+    writer = open_writer("mp4", target_for(tmp_path / "out", clip))
     for frame in islice(frames_of(clip), 7):
-        writer.write(frame, found(frame))
-    movie = writer.finish_partial()
-    writer.discard()
+        writer.write(result(frame))
+    writer.close(complete=False)
 
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.partial.mp4"]
-    assert times_of(movie) == [Fraction(number, 24) for number in range(7)]
-    assert length_of(movie) == Fraction(7, 24)
+    assert times_of(writer.path) == [Fraction(number, 24) for number in range(7)]
+    assert length_of(writer.path) == Fraction(7, 24)
 
 
-def test_discarding_in_the_middle_leaves_nothing(tmp_path: Path, clip: Path) -> None:
-    writer = Mp4Writer(target_for(tmp_path / "out", clip))
+def test_abandoning_in_the_middle_leaves_nothing(tmp_path: Path, clip: Path) -> None:
+    writer = open_writer("mp4", target_for(tmp_path / "out", clip))
     for frame in islice(frames_of(clip), 7):
-        writer.write(frame, found(frame))
-    writer.discard()
-    writer.discard()
+        writer.write(result(frame))
+    for _ in range(2):
+        writer.abandon()
+        writer.remove()
 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_movie_without_a_frame_is_an_output_error_and_no_file(tmp_path: Path) -> None:
-    writer = Mp4Writer(target_for(tmp_path / "out", tmp_path / "clip.mp4"))
+def test_a_movie_without_a_frame_is_an_output_error(tmp_path: Path) -> None:
+    writer = open_writer("mp4", target_for(tmp_path / "out", tmp_path / "clip.mp4"))
 
     with pytest.raises(OutputError, match=r"no frame for .*clip\.tubedet\.mp4"):
-        writer.finish()
+        writer.close(complete=True)
 
-    assert list((tmp_path / "out").iterdir()) == []
+
+@pytest.mark.parametrize("told_s", [-0.5, 1e12])
+def test_a_duration_that_cannot_be_leaves_the_times_of_the_frames_alone(
+    tmp_path: Path, clip: Path, told_s: float
+) -> None:
+    info = replace(any_info(), duration_s=told_s)
+    movie, _ = write_mp4(target_for(tmp_path, clip, info=info), small_frames([0, 1, 2]))
+
+    assert times_of(movie) == [Fraction(number, 25) for number in range(3)]
