@@ -1,8 +1,9 @@
 """A disk that is full for a moment."""
 
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 ROOM_BYTES = 4096
 
@@ -11,8 +12,10 @@ ROOM_BYTES = 4096
 def full_disk() -> Iterator[None]:
     """Let every file of this process end at 4 kB, inside the block alone.
 
-    A fixture would last too long: the test runner's own log may be such a file.
+    A fixture would last too long: the test runner's own log may be such a file. Skips the test on a
+    system that cannot limit files.
     """
+    resource = pytest.importorskip("resource", reason="no limit for files here")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES, hard))
     try:

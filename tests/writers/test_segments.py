@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from tests.output_targets import target_for
+from tests.output_targets import finished, open_writer, plain_frame, target_for
 from tubedet.detections import Detection, FrameDetections
-from tubedet.video.frame import VideoFrame
-from tubedet.writers.writer import open_writer
+from tubedet.writers.writer import FrameResult
 
 
 def box(label: str, score: float, tube: int | None) -> Detection:
@@ -18,18 +16,14 @@ def box(label: str, score: float, tube: int | None) -> Detection:
 def segments(folder: Path, frames: list[FrameDetections]) -> list[tuple[object, ...]]:
     writer = open_writer("segments", target_for(folder, Path("a.mp4"), video="a.mp4"))
     for found in frames:
-        writer.write(VideoFrame(found.frame, None, None, np.zeros((2, 2, 3), np.uint8)), found)
-    path = writer.finish()
+        writer.write(FrameResult(plain_frame(found.frame), found))
+    path = finished(writer)
     assert path.name == "a.segments.csv"
-    rows = pd.read_csv(path).astype(object)
-    return list(rows.where(rows.notna(), None).itertuples(index=False, name=None))
+    return list(pd.read_csv(path).astype(object).itertuples(index=False, name=None))
 
 
-def at(
-    frame: int, *boxes: Detection, ended: tuple[int, ...] = (), timed: bool = True
-) -> FrameDetections:
-    time_s = frame / 10 if timed else None
-    return FrameDetections(frame, frame, time_s, boxes, ended_tubes=ended)
+def at(frame: int, *boxes: Detection, ended: tuple[int, ...] = ()) -> FrameDetections:
+    return FrameDetections(frame, frame, frame / 10, boxes, ended_tubes=ended)
 
 
 def test_a_change_of_label_and_the_end_of_a_tube_close_a_segment(tmp_path: Path) -> None:
@@ -49,7 +43,17 @@ def test_a_change_of_label_and_the_end_of_a_tube_close_a_segment(tmp_path: Path)
     ]
 
 
-def test_boxes_without_a_tube_make_none_and_unknown_times_stay_empty(tmp_path: Path) -> None:
-    frames = [at(7, box("walk", 0.5, None), box("jump", 0.25, 3), timed=False)]
+def test_boxes_without_a_tube_make_none(tmp_path: Path) -> None:
+    frames = [at(7, box("walk", 0.5, None), box("jump", 0.25, 3))]
 
-    assert segments(tmp_path, frames) == [("a.mp4", 3, "jump", 7, 7, None, None, 0.25)]
+    assert segments(tmp_path, frames) == [("a.mp4", 3, "jump", 7, 7, 0.7, 0.7, 0.25)]
+
+
+def test_a_score_is_the_mean_of_scores_as_rows_have_them(tmp_path: Path) -> None:
+    """0.10004 and 0.10004 and 0.10016 are 0.1, 0.1 and 0.1002 in rows: 0.10007, not 0.10008."""
+    scores = [0.10014, 0.10014, 0.10014]  # 0.1001 in rows; with all digits the mean is 0.10014
+    frames = [at(n, box("walk", score, 0)) for n, score in enumerate([*scores, 0.10046])]
+
+    ((*_, score),) = segments(tmp_path, frames)
+
+    assert score == 0.1002  # (3 * 0.1001 + 0.1005) / 4 = 0.1002; of all digits 0.10022

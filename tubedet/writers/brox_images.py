@@ -10,13 +10,14 @@ import numpy as np
 
 from tubedet.models.motion_input import FLOW_OFFSET, FLOW_SCALE
 from tubedet.video.preprocess import encode_flow_image
-from tubedet.writers.frame_files import FlowArray, FrameFilesWriter
+from tubedet.writers.frame_files import FrameFilesWriter
+from tubedet.writers.writer import FlowArray
 
 
 class BroxImageWriter(FrameFilesWriter):
     """STEM/<frame:05d>.jpg, counted from 1."""
 
-    suffix: ClassVar[str] = ".jpg"
+    file_suffix: ClassVar[str] = ".jpg"
     digits: ClassVar[int] = 5
     first_number: ClassVar[int] = 1
 

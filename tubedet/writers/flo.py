@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tubedet.writers.frame_files import FlowArray, FrameFilesWriter
+from tubedet.writers.frame_files import FrameFilesWriter
+from tubedet.writers.writer import FlowArray
 
 MAGIC = b"PIEH"
 
@@ -17,7 +18,7 @@ MAGIC = b"PIEH"
 class FloWriter(FrameFilesWriter):
     """STEM/<frame:06d>.flo, counted from 0, in source pixels."""
 
-    suffix: ClassVar[str] = ".flo"
+    file_suffix: ClassVar[str] = ".flo"
     digits: ClassVar[int] = 6
 
     def encode(self, flow_uv: FlowArray) -> bytes:

@@ -4,168 +4,106 @@ The files are written into a hidden folder and get their place together when all
 neither half a file nor half a video stands under the final name.
 """
 
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from abc import abstractmethod
+from collections.abc import Iterable
 from errno import ENOTDIR
 from pathlib import Path
 from shutil import rmtree
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tubedet.errors import OutputError
-from tubedet.video.frame import VideoFrame
-from tubedet.writers.output_target import OutputTarget, lock
-
-FlowArray = NDArray[np.float32]
+from tubedet.writers.target import OutputTarget
+from tubedet.writers.writer import FlowArray, FrameResult, Writer, output_errors
 
 
-class FrameFilesWriter(ABC):
-    """STEM/<number><suffix>, one file a frame; formats share the folder and leave each other alone.
-
-    The hidden folder is locked until it is finished or discarded. A killed run leaves only that,
-    without its lock; the next run of the same target writes over it.
+class FrameFilesWriter(Writer):
+    """STEM/<number><file_suffix>, one file a frame; formats share STEM and leave each other alone.
 
     Attributes:
-        suffix: of every file.
+        file_suffix: of every file.
         digits: of its number, at least.
         first_number: of frame 0.
     """
 
-    suffix: ClassVar[str]
+    suffix: ClassVar[str] = ""
+    outlives_failure: ClassVar[bool] = True
+    file_suffix: ClassVar[str]
     digits: ClassVar[int]
     first_number: ClassVar[int] = 0
-    needs_pixels: ClassVar[bool] = False
-    repaired_timestamps = 0
 
     def __init__(self, target: OutputTarget) -> None:
-        """Make the hidden folder, empty.
-
-        Raises:
-            OutputError: if that is not possible, or another run is writing it.
-        """
-        self.warnings: list[str] = []
-        self._final = self.output_path(target.folder, target.stem)
-        self._partial = target.partial_path("")
-        self._hidden = target.folder.absolute() / f".{target.stem}{self.suffix}.part"
-        self._open = False
-        self._held: int | None = None
-        with self._errors():
-            if self._final.exists() and not self._final.is_dir():
+        """Make the hidden folder, empty."""
+        super().__init__(target)
+        self.path = target.hidden_path(self.file_suffix)
+        final = target.path(self.suffix)
+        with self.errors():
+            if final.exists() and not final.is_dir():
                 raise NotADirectoryError(ENOTDIR, "a file of this name is in the way of a folder")
-            self._hidden.mkdir(parents=True, exist_ok=True)
-            self._hold()
-            self._open = True
-            _remove(self._hidden.iterdir())
-
-    @staticmethod
-    def output_path(folder: Path, stem: str) -> Path:
-        """Where the files of a video stem will be."""
-        return folder / stem
-
-    @classmethod
-    def existing(cls, folder: Path, stem: str) -> Path | None:
-        """A file that is in the way of a run, if there is one."""
-        return next(cls._files_in(cls.output_path(folder, stem)), None)
+            rmtree(self.path, ignore_errors=not self.path.exists())
+            self.path.mkdir()
+        self._latest = self.path / "begun"
 
     @abstractmethod
     def encode(self, flow_uv: FlowArray) -> bytes:
         """The content of a file: flow (2, H, W) in px."""
 
-    def write(self, frame: VideoFrame, flow_uv: FlowArray) -> None:
-        """Add the file of one frame: its flow (2, H, W) in px."""
-        name = f"{frame.frame + self.first_number:0{self.digits}d}{self.suffix}"
-        begun = self._hidden / "begun"
-        with self._errors():
-            begun.write_bytes(self.encode(flow_uv))
-            begun.replace(self._hidden / name)
+    def write(self, result: FrameResult) -> None:
+        """Add the file of one frame, if its flow was estimated."""
+        self._latest = self.path / "begun"
+        if result.flow_uv is None:
+            return
+        name = f"{result.frame.frame + self.first_number:0{self.digits}d}{self.file_suffix}"
+        begun = self.path / "begun"
+        with self.errors():
+            begun.write_bytes(self.encode(result.flow_uv))
+            begun.replace(self.path / name)
+        self._latest = self.path / name
 
-    def finish(self) -> Path:
-        """Put all files where they belong, in the place of an older run's; the folder's name."""
-        self._move_to(self._final)
-        with self._errors():
-            _remove(self._files_in(self._partial))
-            with suppress(OSError):  # another format's files may be there, or nothing
-                self._partial.rmdir()
-        return self._final
+    def take_back(self) -> None:
+        """Delete the latest file."""
+        with self.errors():
+            self._latest.unlink(missing_ok=True)
 
-    def finish_partial(self) -> Path:
-        """Put the files of an interrupted run into STEM.partial."""
-        self._move_to(self._partial)
-        return self._partial
+    def close(self, *, complete: bool) -> None:
+        """Nothing is left to do but to drop half a file."""
+        with self.errors():
+            (self.path / "begun").unlink(missing_ok=True)
 
-    def discard(self) -> None:
-        """Leave nothing behind; after `finish` nothing happens."""
-        if self._open:
-            with self._errors():
-                try:
-                    rmtree(self._hidden, ignore_errors=not self._hidden.exists())
-                finally:
-                    self._release()
+    def abandon(self) -> None:
+        """Nothing is open."""
 
-    def _move_to(self, folder: Path) -> None:
-        try:
-            with self._errors():
-                (self._hidden / "begun").unlink(missing_ok=True)
-                if not folder.exists():
-                    self._hidden.replace(folder)  # all in one step
-                else:
-                    self._move_into(folder)
-                self._release()
-        except OutputError:
-            self.discard()
-            raise
+    def rename(self, final: Path) -> None:
+        """Put all files into the folder, in the place of an older run's."""
+        with output_errors(final):
+            if not final.exists():
+                self.path.replace(final)  # all in one step
+                return
+            new = {path.name: path for path in self.files_of(self.path)}
+            for name, path in sorted(new.items()):
+                path.replace(final / name)
+            delete(path for path in self.files_of(final) if path.name not in new)
+            self.path.rmdir()
 
-    def _move_into(self, folder: Path) -> None:
-        """Replace an older run's files one by one; those that have no successor go last."""
-        new = sorted(self._files_in(self._hidden))
-        for path in new:
-            path.replace(folder / path.name)
-        names = {path.name for path in new}
-        _remove(path for path in self._files_in(folder) if path.name not in names)
-        self._hidden.rmdir()
+    def remove(self) -> None:
+        """Remove the hidden folder."""
+        with self.errors():
+            rmtree(self.path, ignore_errors=not self.path.exists())
 
     @classmethod
-    def _files_in(cls, folder: Path) -> Iterator[Path]:
-        """The files of this format; none where there is no folder."""
+    def files_of(cls, final: Path) -> list[Path]:
+        """The files of this format in a folder; none where there is no folder."""
         try:
-            entries = list(folder.iterdir())
+            entries = list(final.iterdir())
         except OSError:
-            return
-        for path in entries:
-            number = path.name.removesuffix(cls.suffix)
-            if path.suffix == cls.suffix and number.isdecimal() and len(number) >= cls.digits:
-                yield path
+            return []
+        return [path for path in entries if cls._is_ours(path)]
 
-    def _hold(self) -> None:
-        if os.name == "nt":  # Windows opens no folder
-            return
-        self._held = os.open(self._hidden, os.O_RDONLY)
-        try:
-            lock(self._held, self._final)
-        except OutputError:
-            self._release()
-            raise
-
-    def _release(self) -> None:
-        self._open = False
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Report OSError as an OutputError that names the folder."""
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(f"cannot write {self._final}: {reason}") from error
+    @classmethod
+    def _is_ours(cls, path: Path) -> bool:
+        number = path.name.removesuffix(cls.file_suffix)
+        return path.suffix == cls.file_suffix and number.isdecimal() and len(number) >= cls.digits
 
 
-def _remove(files: Iterator[Path]) -> None:
+def delete(files: Iterable[Path]) -> None:
+    """Delete files; OSError if one cannot be."""
     for path in files:
-        path.unlink()
+        path.unlink(missing_ok=True)

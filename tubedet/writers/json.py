@@ -1,36 +1,42 @@
-"""Rows as one JSON object: {"meta": {...}, "detections": [row, ...]}."""
+"""Rows as one JSON object: {"detections": [row, ...], "meta": {...}}."""
 
 import json
-import shutil
-from tempfile import TemporaryFile
 
-from tubedet.writers.row_file import RowFile
-from tubedet.writers.track_rows import Row
+from tubedet.detections import FrameDetections
+from tubedet.errors import OutputError
+from tubedet.writers.text_file import TextFile
+from tubedet.writers.track_rows import rows_of
 
 
-class JsonWriter(RowFile):
-    """STEM.json, one row a line.
-
-    The meta comes first but is known last: rows wait in a nameless file of the same folder, which
-    vanishes with the process, and are copied behind it in the end. Memory stays flat.
-    """
+class JsonWriter(TextFile):
+    """STEM.json, one row a line; the meta, which is known last, comes last: memory stays flat."""
 
     suffix = ".json"
 
     def begin(self) -> None:
-        """Open the nameless file for the rows."""
-        rows = TemporaryFile("w+", encoding="ascii", dir=self.target.folder)  # noqa: SIM115
-        self._rows = self.files.enter_context(rows)
+        """Open the list of rows."""
+        self.text.write('{"detections": [')
         self._separator = "\n"
 
-    def put(self, row: Row) -> None:
-        """Keep one row."""
-        self._rows.write(self._separator + json.dumps(row._asdict()))
-        self._separator = ",\n"
+    def add(self, found: FrameDetections) -> None:
+        """Write one line a box."""
+        for row in rows_of(self.target.video, found):
+            self.text.write(self._separator + json.dumps(row._asdict()))
+            self._separator = ",\n"
 
-    def end(self) -> None:
-        """Write the meta, then the rows behind it."""
-        self.text.write(f'{{"meta": {self.target.run_meta().to_json()},\n"detections": [')
-        self._rows.seek(0)
-        shutil.copyfileobj(self._rows, self.text)
-        self.text.write("\n]}\n")
+    def close(self, *, complete: bool) -> None:
+        """End the text; without the meta, which has a file of its own, where it finds no room."""
+        self._has_room = True
+        try:
+            super().close(complete=complete)
+        except OutputError:
+            self._has_room = False
+            super().close(complete=complete)
+
+    def end(self, *, complete: bool) -> None:
+        """Close the list and write the meta."""
+        self.text.write("\n]")
+        if self._has_room:
+            meta = self.target.run_meta().ended(complete=complete)
+            self.text.write(f',\n"meta": {meta.to_json()}')
+        self.text.write("}\n")

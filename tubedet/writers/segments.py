@@ -3,12 +3,13 @@
 A segment is a run of a tube's boxes with one label.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tubedet.detections import Detection, FrameDetections
-from tubedet.writers.text_file import TextFile
+from tubedet.errors import OutputError
+from tubedet.writers.csv import CsvFile
+from tubedet.writers.writer import FrameResult
 
 COLUMNS = ("video", "tube", "label", "start_frame", "end_frame", "start_s", "end_s", "score")
 
@@ -17,21 +18,21 @@ COLUMNS = ("video", "tube", "label", "start_frame", "end_frame", "start_s", "end
 class ActionSegment:
     """One tube's action, from its first to its last box with this label, both included.
 
-    `start_s` and `end_s` are those frames' times, None where the source has none; `score` is the
-    mean of the boxes' scores, of which there are `boxes`.
+    `start_s` and `end_s` are those frames' times; `score` is the mean of the boxes' scores as rows
+    have them, of which there are `boxes`.
     """
 
     tube: int
     label: str
     start_frame: int
     end_frame: int
-    start_s: float | None
-    end_s: float | None
+    start_s: float
+    end_s: float
     score: float
     boxes: int
 
 
-class SegmentsWriter(TextFile):
+class SegmentsWriter(CsvFile):
     """STEM.segments.csv, a segment a line, in the order in which they end.
 
     A segment is written when its tube ends or is said to do something else: only open ones are
@@ -43,24 +44,37 @@ class SegmentsWriter(TextFile):
     def begin(self) -> None:
         """Write the header."""
         self._open: dict[int, ActionSegment] = {}
-        self._csv = csv.writer(self.text, lineterminator="\n")
-        self._csv.writerow(COLUMNS)
+        self.put(COLUMNS)
 
-    def add(self, detections: FrameDetections) -> None:
+    def write(self, result: FrameResult) -> None:
+        """Append what a frame ends."""
+        self._open_before = dict(self._open)
+        try:
+            super().write(result)
+        except OutputError:
+            self._open = self._open_before
+            raise
+
+    def take_back(self) -> None:
+        """Forget what the latest frame has ended, begun and prolonged."""
+        super().take_back()
+        self._open = self._open_before
+
+    def add(self, found: FrameDetections) -> None:
         """Write the segments that this frame ends."""
-        for segment in self._ended_by(detections):
+        for segment in self._ended_by(found):
             self._put(segment)
 
-    def end(self) -> None:
+    def end(self, *, complete: bool) -> None:
         """Write the segments that are still open."""
         for segment in self._open.values():
             self._put(segment)
 
     def _put(self, segment: ActionSegment) -> None:
-        times = ("" if t is None else f"{t:.6f}" for t in (segment.start_s, segment.end_s))
+        times = (f"{t:.6f}" for t in (segment.start_s, segment.end_s))
         frames = (segment.start_frame, segment.end_frame)
         score = f"{segment.score:.4f}"
-        self._csv.writerow((self.target.video, segment.tube, segment.label, *frames, *times, score))
+        self.put((self.target.video, segment.tube, segment.label, *frames, *times, score))
 
     def _ended_by(self, found: FrameDetections) -> Iterator[ActionSegment]:
         for box in found.detections:
@@ -80,7 +94,7 @@ class SegmentsWriter(TextFile):
 
 def _begun(found: FrameDetections, box: Detection, tube: int) -> ActionSegment:
     frame, time_s = found.frame, found.time_s
-    return ActionSegment(tube, box.label, frame, frame, time_s, time_s, box.score, 1)
+    return ActionSegment(tube, box.label, frame, frame, time_s, time_s, round(box.score, 4), 1)
 
 
 def _prolonged(segment: ActionSegment, found: FrameDetections, box: Detection) -> ActionSegment:
@@ -89,6 +103,6 @@ def _prolonged(segment: ActionSegment, found: FrameDetections, box: Detection) -
         segment,
         end_frame=found.frame,
         end_s=found.time_s,
-        score=segment.score + (box.score - segment.score) / boxes,
+        score=segment.score + (round(box.score, 4) - segment.score) / boxes,
         boxes=boxes,
     )

@@ -1,43 +1,42 @@
-"""What the text formats share: a pending file, text put into it frame by frame, flat memory."""
+"""What the text formats share: lines that reach the disk frame by frame, flat memory."""
 
-from abc import ABC, abstractmethod
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from abc import abstractmethod
+from io import StringIO
 from typing import ClassVar
 
 from tubedet.detections import FrameDetections
-from tubedet.errors import OutputError
-from tubedet.video.frame import VideoFrame
-from tubedet.writers.output_target import OutputTarget, PendingFile
+from tubedet.writers.target import OutputTarget
+from tubedet.writers.writer import FrameResult, Writer
 
 
-class TextFile(ABC):
-    """A `Writer` of a text file; a format says what begins it, what a frame adds, what ends it."""
+class TextFile(Writer):
+    """A text file in UTF-8; a format says what begins it, what a frame adds, what ends it.
 
-    suffix: ClassVar[str]
-    needs_pixels: ClassVar[bool] = False
+    It can be closed again with other last words, and after a failure.
+
+    A frame is on the disk as a whole or not at all: where the disk is full, what was written of the
+    latest one is cut off again.
+
+    Attributes:
+        text: takes what `begin`, `add` and `end` write.
+    """
+
+    outlives_failure: ClassVar[bool] = True
 
     def __init__(self, target: OutputTarget) -> None:
-        """Open the hidden file.
-
-        Raises:
-            OutputError: if it cannot be written.
-        """
-        self.warnings: list[str] = []
-        self.repaired_timestamps = 0
-        self.target = target
-        self.pending = PendingFile(target, self.suffix)
-        self.files = ExitStack()
+        """Open the hidden file and begin it."""
+        super().__init__(target)
+        self.text = StringIO(newline="")
+        self._whole = self._before = 0  # bytes of whole frames, and of all but the latest
+        with self.errors():
+            self.path.unlink(missing_ok=True)  # a link would be written through
+            self._file = self.path.open("xb", buffering=0)
         try:
-            with self.pending.errors():
-                # A file name that is not UTF-8 comes as lone surrogates: they are spelled out.
-                text = self.pending.path.open(
-                    "w", encoding="utf-8", errors="backslashreplace", newline=""
-                )
-                self.text = self.files.enter_context(text)
-                self.begin()
-        except OutputError:
-            self.discard()
+            self.begin()
+            self._whole = self._flush()
+        except BaseException:
+            self.abandon()
+            self.remove()
             raise
 
     @abstractmethod
@@ -45,38 +44,48 @@ class TextFile(ABC):
         """Write what precedes all frames."""
 
     @abstractmethod
-    def end(self) -> None:
-        """Write what follows all frames."""
-
-    @abstractmethod
-    def add(self, detections: FrameDetections) -> None:
+    def add(self, found: FrameDetections) -> None:
         """Write what a frame adds."""
 
-    def write(self, frame: VideoFrame, detections: FrameDetections) -> None:
-        """Append a frame; its pixels are not looked at."""
-        with self.pending.errors():
-            self.add(detections)
+    @abstractmethod
+    def end(self, *, complete: bool) -> None:
+        """Write what follows all frames; `complete` as in `close`."""
 
-    def finish(self) -> Path:
-        """Close the file under its final name, which is returned."""
-        return self._close(partial=False)
+    def write(self, result: FrameResult) -> None:
+        """Append what was detected; a frame that was not looked at adds nothing."""
+        self._before = self._whole
+        if result.found is not None:
+            self.add(result.found)
+            self._whole += self._flush()
 
-    def finish_partial(self) -> Path:
-        """Close the file of an interrupted run: whole, under its partial name."""
-        return self._close(partial=True)
+    def take_back(self) -> None:
+        """End the text before the latest frame."""
+        self._whole = self._before
 
-    def discard(self) -> None:
-        """Leave nothing behind; after `finish` nothing happens."""
-        with suppress(OSError):  # rows that no longer fit on the disk are not wanted either
-            self.files.close()
-        self.pending.discard()
+    def close(self, *, complete: bool) -> None:
+        """End the text behind the latest whole frame."""
+        with self.errors():
+            if self._file.closed:
+                self._file = self.path.open("r+b", buffering=0)
+            self._file.truncate(self._whole)
+            self._file.seek(self._whole)
+        self.text = StringIO(newline="")
+        self.end(complete=complete)
+        self._flush()
+        with self.errors():
+            self._file.close()
 
-    def _close(self, *, partial: bool) -> Path:
-        try:
-            with self.pending.errors():
-                self.end()
-                self.files.close()
-            return self.pending.commit(partial=partial)
-        except OutputError:
-            self.discard()
-            raise
+    def abandon(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _flush(self) -> int:
+        """Bring the text to the disk, and return its length in bytes."""
+        # A file name that is not UTF-8 comes as lone surrogates: they are spelled out.
+        text = self.text.getvalue().encode("utf-8", "backslashreplace")
+        self.text = StringIO(newline="")
+        with self.errors():
+            rest = memoryview(text)
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
+        return len(text)

@@ -9,14 +9,14 @@ class Row(NamedTuple):
     """One box on one frame; the field names are the column names, in order.
 
     `video` is the path relative to the input folder with "/"; `frame` counts decoded frames from
-    0; `pts` and `time_s` are the source's own, None where it has none; `tube` is None until boxes
-    are linked; the box is in source pixels after rotation.
+    0; `pts` is the source's own, None where it has none; `time_s` counts from the video's first
+    frame; `tube` is None until boxes are linked; the box is in source pixels after rotation.
     """
 
     video: str
     frame: int
     pts: int | None
-    time_s: float | None
+    time_s: float
     tube: int | None
     label: str
     score: float
@@ -31,11 +31,10 @@ def rows_of(video: str, found: FrameDetections) -> list[Row]:
 
     Rounding here keeps the numbers of all formats alike.
     """
-    time_s = None if found.time_s is None else round(found.time_s, 6)
     rows = []
     for detection in found.detections:
         x1, y1, x2, y2 = (round(edge, 2) for edge in detection.box_xyxy)
-        score = round(detection.score, 4)
+        time_s, score = round(found.time_s, 6), round(detection.score, 4)
         rows.append(
             Row(video, found.frame, found.pts, time_s, detection.tube, detection.label, score,
                 x1, y1, x2, y2)
