@@ -26,12 +26,13 @@ class Detection:
 class FrameDetections:
     """The detections of one frame, highest score first; empty when nothing was found.
 
-    `frame` counts decoded frames from 0; `pts` and `time_s` are the source's own, None where the
-    source has no timestamp. `ended_tubes` will not be seen again, in this frame or a later one.
+    `frame` counts decoded frames from 0; `pts` is the source's own, None where it has none;
+    `time_s` counts from the video's first frame. `ended_tubes` will not be seen again, in this
+    frame or a later one.
     """
 
     frame: int
     pts: int | None
-    time_s: float | None
+    time_s: float
     detections: tuple[Detection, ...]
     ended_tubes: tuple[int, ...] = ()

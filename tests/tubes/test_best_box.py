@@ -1,15 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from tests.golden import golden_file
 from tubedet.detections import Detection
 from tubedet.errors import UsageError
-from tubedet.labels import VOC_20
-from tubedet.models.yolov2.anchors import VOC_2016
-from tubedet.models.yolov2.box_decoding import decode_boxes
-from tubedet.tubes.best_box import SelectionRule, select_boxes, yolo2_pytorch_boxes
+from tubedet.tubes.best_box import SelectionRule, select_boxes
 
 CLASSES = ("dive", "run", "walk")
 ALL_BOXES = SelectionRule(0.1, max_boxes=None)
@@ -75,10 +72,25 @@ def test_a_lower_iou_of_suppression_drops_what_a_higher_one_keeps() -> None:
     assert kept == [2, 3]
 
 
-def test_a_class_filter_does_not_promote_the_runner_up_class() -> None:
-    found = _select(SelectionRule(0.1, classes=frozenset({"dive", "walk"})), *SCENE)
-    assert [box.label for box in found] == ["dive"]
-    assert [box.score for box in found] == pytest.approx([0.4])
+@pytest.mark.parametrize("wanted", ["dive", "run", "walk"])
+@pytest.mark.parametrize("max_boxes", [1, 2, None])
+@pytest.mark.parametrize("nms_iou", [0.45, None])
+def test_a_class_filter_leaves_out_what_has_another_label_and_changes_nothing_else(
+    wanted: str, max_boxes: int | None, nms_iou: float | None
+) -> None:
+    rule = SelectionRule(0.1, max_boxes=max_boxes, nms_iou=nms_iou)
+    everything = _select(rule, *SCENE)
+    found = _select(replace(rule, classes=frozenset({wanted})), *SCENE)
+    assert found == tuple(box for box in everything if box.label == wanted)
+
+
+def test_a_class_filter_does_not_promote_the_runner_up() -> None:
+    """The best box runs: with the paper's one box a frame there is none that dives."""
+    others = frozenset({"dive", "walk"})
+    assert _select(SelectionRule(0.1, classes=others), *SCENE) == ()
+    (dive,) = _select(SelectionRule(0.1, classes=others, max_boxes=2), *SCENE)
+    assert dive.label == "dive"
+    assert dive.score == pytest.approx(0.4)
 
 
 def test_a_score_at_the_threshold_passes_and_one_below_does_not() -> None:
@@ -134,44 +146,3 @@ def test_zero_boxes_a_frame_are_refused() -> None:
 def test_an_iou_of_suppression_outside_0_to_1_is_refused(iou: float) -> None:
     with pytest.raises(UsageError, match="0 to 1"):
         SelectionRule(0.1, nms_iou=iou)
-
-
-def test_the_named_variant_equals_yolo2_pytorchs_post_processing() -> None:
-    with golden_file("yolo2_loss") as arrays:
-        raw = torch.from_numpy(arrays["head"][:1])
-    decoded = decode_boxes(raw, torch.tensor(VOC_2016), num_classes=20)
-    boxes, overlap, class_prob = (tensor[0].numpy() for tensor in decoded)
-    with golden_file("yolo2_postprocess") as golden:
-        height, width, _ = (int(side) for side in golden["im_shape"])
-        found = yolo2_pytorch_boxes(
-            boxes * np.array([width, height, width, height]),
-            overlap,
-            class_prob,
-            VOC_20,
-            frame_size=(width, height),
-            min_score=float(golden["thresh"]),
-            nms_iou=float(golden["nms"]),
-        )
-        order = np.argsort(-golden["scores"], kind="stable")
-        expected = {key: golden[key][order] for key in ("boxes", "classes", "scores")}
-    assert [box.box_xyxy for box in found] == [tuple(box) for box in expected["boxes"].tolist()]
-    assert [box.class_index for box in found] == expected["classes"].tolist()
-    assert [box.score for box in found] == pytest.approx(expected["scores"], abs=1e-6)
-
-
-def test_the_named_variant_counts_one_pixel_more_in_each_direction() -> None:
-    # 10·4 of 10·10 pixels are shared when the last ones count, 9·3 of 9·9 when they don't.
-    boxes, overlap, class_prob = _candidates(
-        ((0, 0, 9, 9), 0.9, (1, 0, 0)), ((0, 0, 9, 3), 0.8, (1, 0, 0))
-    )
-    variant = yolo2_pytorch_boxes(
-        boxes, overlap, class_prob, CLASSES, frame_size=(64, 64), nms_iou=0.35
-    )
-    ours = SelectionRule(0.01, max_boxes=None, nms_iou=0.35)
-    assert len(variant) == 1
-    assert len(select_boxes(boxes, overlap, class_prob, CLASSES, ours)) == 2
-
-
-def test_the_named_variant_without_candidates_finds_nothing() -> None:
-    empty = (np.zeros((0, 4)), np.zeros(0), np.zeros((0, 20)))
-    assert yolo2_pytorch_boxes(*empty, VOC_20, frame_size=(320, 240)) == ()

@@ -1,7 +1,10 @@
 """Linking on hand-made sequences: who is who, and what a tube is said to do."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tubedet.detections import Detection, FrameDetections
@@ -24,7 +27,7 @@ def linked(
 ) -> list[FrameDetections]:
     linker = TubeLinker(SelectionRule(min_score=min_score, max_boxes=None), CLASSES)
     return [
-        linker.link(FrameDetections(number, number, None, tuple(boxes)))
+        linker.link(FrameDetections(number, number, 0.0, tuple(boxes)))
         for number, boxes in enumerate(frames)
     ]
 
@@ -113,6 +116,96 @@ def test_the_paper_s_rule_stays_one_box_a_frame() -> None:
 def test_a_tube_that_is_over_is_forgotten() -> None:
     linker = TubeLinker(SelectionRule(min_score=0.0, max_boxes=None), CLASSES)
     for number in range(300):  # a cut at every frame
-        linker.link(FrameDetections(number, number, None, (actor(300.0 * number, 0.8),)))
+        linker.link(FrameDetections(number, number, 0.0, (actor(300.0 * number, 0.8),)))
 
     assert len(linker._tubes) <= MOST_MISSED + 1
+
+
+def random_frames(seed: int, frames: int = 60) -> list[FrameDetections]:
+    """Three actors who walk about, are missed now and then, and change what they do."""
+    random = np.random.default_rng(seed)
+    return [
+        FrameDetections(
+            number,
+            number,
+            number / 25,
+            tuple(
+                actor(60.0 * who + number * (who - 1) + random.normal(0, 3), *random.random(2) / 2)
+                for who in range(3)
+                if random.random() < 0.6
+            ),
+        )
+        for number in range(frames)
+    ]
+
+
+def reported(found: FrameDetections) -> FrameDetections:
+    """As rows tell it: without what belongs to no row."""
+    boxes = tuple(replace(box, class_scores=()) for box in found.detections)
+    return replace(found, detections=boxes, ended_tubes=())
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("taken_over", [1, 17, 40, 59])
+@pytest.mark.parametrize("classes", [None, frozenset({"run"})])
+@pytest.mark.parametrize("repeat_first", [True, False])
+def test_a_linker_that_is_restored_goes_on_as_if_nothing_had_happened(
+    seed: int, taken_over: int, classes: frozenset[str] | None, repeat_first: bool
+) -> None:
+    rule = SelectionRule(min_score=0.15, max_boxes=None, classes=classes)
+    frames = random_frames(seed)
+    undisturbed = TubeLinker(rule, CLASSES)
+    found = [undisturbed.link(each) for each in frames[:taken_over]]
+    state = json.loads(json.dumps(undisturbed.state()))  # as it lies in a file meanwhile
+    expected = found + [undisturbed.link(each) for each in frames[taken_over:]]
+    assert any(each.ended_tubes for each in expected)
+    assert undisturbed.state()["numbers"] > 3
+
+    other = TubeLinker(rule, CLASSES)
+    if not repeat_first:
+        other.restore(state)
+    again = [other.repeat(reported(each)) for each in found]
+    if repeat_first:
+        other.restore(state)
+    again += [other.link(each) for each in frames[taken_over:]]
+
+    assert again == expected
+    assert other.state() == undisturbed.state()
+
+
+def test_a_state_is_not_changed_by_what_is_linked_later() -> None:
+    frames = random_frames(seed=0)
+    linker = TubeLinker(SelectionRule(min_score=0.0, max_boxes=None), CLASSES)
+    for each in frames[:20]:
+        linker.link(each)
+    state = linker.state()
+    kept = json.dumps(state)
+    for each in frames[20:]:
+        linker.link(each)
+    assert json.dumps(state) == kept
+
+
+def test_a_filter_links_every_class_and_numbers_tubes_as_without_it() -> None:
+    frames = random_frames(seed=1)
+    everything = SelectionRule(min_score=0.15, max_boxes=None)
+    all_of_them = TubeLinker(everything, CLASSES)
+    only_runs = TubeLinker(replace(everything, classes=frozenset({"run"})), CLASSES)
+    assert only_runs.candidates == all_of_them.candidates
+    for each in frames:
+        runs = [box for box in all_of_them.link(each).detections if box.label == "run"]
+        assert list(only_runs.link(each).detections) == runs
+
+
+def test_a_tube_of_which_nothing_is_reported_any_more_ends_for_those_who_see_rows() -> None:
+    """It goes on as another action, which is left out."""
+    rule = SelectionRule(min_score=0.0, max_boxes=None, classes=frozenset({"walk"}))
+    linker = TubeLinker(rule, CLASSES)
+    frames = [[actor(0, 0.8)], *[[actor(0, 0.0, 1.0)]] * 40]
+    found = [
+        linker.link(FrameDetections(number, number, 0.0, tuple(boxes)))
+        for number, boxes in enumerate(frames)
+    ]
+    reported = [each.frame for each in found if each.detections]
+    assert reported == [0], "after the second box 0.4 of walking stand against 0.5 of running"
+    assert [each.frame for each in found if each.ended_tubes] == [MOST_MISSED + 1]
+    assert found[MOST_MISSED + 1].ended_tubes == (0,)

@@ -1,8 +1,8 @@
 """Which of a frame's candidate boxes are detections.
 
-The paper's rule: the single box with the highest overlap × class probability. Around it stand what
-a user may ask for (a threshold, classes, several boxes), and yolo2-pytorch's own rule for
-comparison. Numpy in, frozen detections out; no tensor comes this far.
+The paper's rule: the single box with the highest overlap × class probability. Around it stands what
+a user may ask for: a threshold, classes, several boxes. Numpy in, frozen detections out; no tensor
+comes this far.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tubedet.boxes import FloatArray, clip_xyxy, nms_xyxy
+from tubedet.boxes import FloatArray, nms_xyxy
 from tubedet.detections import Detection
 from tubedet.errors import UsageError
 
@@ -22,8 +22,8 @@ class SelectionRule:
 
     Attributes:
         min_score: lowest score (overlap × class probability) that passes; it passes itself.
-        classes: names to keep, None for all. A box belongs to its most probable class of all the
-            detector knows: dropping that class doesn't turn the box into the runner-up.
+        classes: names to report, None for all: of what would be reported without it, what has one
+            of these labels. It changes neither a label nor a score, nor which boxes are linked.
         max_boxes: at most so many a frame, None for all.
         nms_iou: within a class, a box that overlaps a better one by more than this is dropped;
             None for no suppression.
@@ -42,6 +42,10 @@ class SelectionRule:
             raise UsageError(f"boxes a frame: expected 1 or more, found {self.max_boxes}")
         if self.nms_iou is not None and not 0 <= self.nms_iou <= 1:
             raise UsageError(f"IoU of suppression: expected 0 to 1, found {self.nms_iou}")
+
+    def reports(self, label: str) -> bool:
+        """Whether boxes of this label are reported."""
+        return self.classes is None or label in self.classes
 
 
 def select_boxes(
@@ -68,48 +72,11 @@ def select_boxes(
     found = _score(boxes_xyxy, overlap, class_prob)
     left, top, right, bottom = found.boxes_xyxy.T
     passing = (found.scores >= rule.min_score) & (right > left) & (bottom > top)
-    if rule.classes is not None:
-        wanted = np.array([name in rule.classes for name in class_names], dtype=bool)
-        passing &= wanted[found.class_indices]
     found = found.take(np.flatnonzero(passing))
     if rule.nms_iou is not None and rule.max_boxes != 1:  # the best box is never suppressed
         found = found.take(_survivors(found, rule.nms_iou))
-    return found.take(_best_first(found.scores)[: rule.max_boxes]).detections(class_names)
-
-
-def yolo2_pytorch_boxes(
-    boxes_xyxy: FloatArray,
-    overlap: FloatArray,
-    class_prob: FloatArray,
-    class_names: tuple[str, ...],
-    *,
-    frame_size: tuple[int, int],
-    min_score: float = 0.01,
-    nms_iou: float = 0.3,
-) -> tuple[Detection, ...]:
-    """The detections of one frame as yolo2-pytorch's test script picks them, best first.
-
-    Differs from `select_boxes`: boxes are cut to whole pixels and still unclipped when they
-    suppress each other, areas count one pixel more each way, and clipping comes last and ends at
-    the last pixel. Kept for comparing numbers with that code, not for detecting.
-
-    Args:
-        boxes_xyxy: (N, 4) in source pixels, not clipped.
-        overlap: (N,) predicted IoU.
-        class_prob: (N, C).
-        class_names: C names.
-        frame_size: width and height, px.
-        min_score: lowest score that passes.
-        nms_iou: overlap above which the lower box of a class is dropped.
-    """
-    found = _score(np.trunc(boxes_xyxy), overlap, class_prob)
-    found = found.take(np.flatnonzero(found.scores >= min_score))
-    # One pixel added right and below makes half-open boxes of the +1 convention.
-    inclusive = found._replace(boxes_xyxy=found.boxes_xyxy + np.array([0, 0, 1, 1]))
-    found = found.take(_survivors(inclusive, nms_iou))
-    width, height = frame_size
-    found = found._replace(boxes_xyxy=clip_xyxy(found.boxes_xyxy, width - 1, height - 1))
-    return found.take(_best_first(found.scores)).detections(class_names)
+    best = found.take(_best_first(found.scores)[: rule.max_boxes]).detections(class_names)
+    return tuple(detection for detection in best if rule.reports(detection.label))
 
 
 class _Candidates(NamedTuple):

@@ -10,9 +10,9 @@ the whole video before it decides. A tube is expected to move on as it did, so p
 keep their tubes. A cut ends tubes as far as boxes before and after it do not overlap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,18 +46,21 @@ class TubeLinker:
 
     def __init__(self, rule: SelectionRule, class_names: Sequence[str]) -> None:
         """Link for a detector with these classes, and show what `rule` lets pass."""
-        self.candidates = replace(rule, min_score=min(rule.min_score, WEAKEST_LINKED))
+        weakest = min(rule.min_score, WEAKEST_LINKED)
+        self.candidates = replace(rule, min_score=weakest, classes=None)
         self._rule = rule
         self._class_names = tuple(class_names)
         self._tubes: list[_Tube] = []
-        self._numbers = count()
+        self._numbers = 0
+        self._unreported: dict[int, int] = {}  # linked frames since each open tube was reported
 
     def link(self, found: FrameDetections) -> FrameDetections:
         """The frame's boxes as parts of tubes, best first; to be called in the order of frames.
 
         A box's new class is the most probable one of its tube so far, its new score the probability
-        of that × the box's own overlap. A box that `rule` no longer lets pass is left out. Tubes
-        are numbered from 0 in the order in which they are first shown.
+        of that × the box's own overlap. A box whose new score is too low is left out. Tubes are
+        numbered from 0 in the order in which they are first shown, or would be if all classes were
+        reported.
 
         Args:
             found: boxes by the rule `candidates`, with their class scores.
@@ -68,10 +71,37 @@ class TubeLinker:
         for tube, detection in zip(self._tubes_of(found.detections), found.detections, strict=True):
             tube.take(detection)
             linked = tube.label(detection, self._class_names)
-            if self._passes(linked):
+            if linked.score >= self._rule.min_score:
                 shown.append(self._show(tube, linked))
         best_first = sorted(shown, key=lambda linked: -linked.score)
-        return replace(found, detections=tuple(best_first), ended_tubes=self._end_tubes())
+        reported = tuple(linked for linked in best_first if self._rule.reports(linked.label))
+        self._tubes = [tube for tube in self._tubes if tube.hidden <= MOST_MISSED]
+        return self.repeat(replace(found, detections=reported))
+
+    def repeat(self, found: FrameDetections) -> FrameDetections:
+        """A frame that was linked before, as far as its rows tell, with the tubes that end there.
+
+        A tube ends when so many linked frames in a row report nothing of it.
+        """
+        for number in self._unreported:
+            self._unreported[number] += 1
+        self._unreported |= {box.tube: 0 for box in found.detections if box.tube is not None}
+        ended = sorted(n for n, frames in self._unreported.items() if frames > MOST_MISSED)
+        for number in ended:
+            del self._unreported[number]
+        return replace(found, ended_tubes=tuple(ended))
+
+    def state(self) -> dict[str, Any]:
+        """What the tubes of later frames depend on, as plain JSON values; rows tell the rest."""
+        return {"numbers": self._numbers, "tubes": [tube.state() for tube in self._tubes]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on as a linker for the same detector and rule whose `state` this was.
+
+        The frames that it has linked are to be given to `repeat`, before or after.
+        """
+        self._numbers = int(state["numbers"])
+        self._tubes = [_Tube.restored(tube) for tube in state["tubes"]]
 
     def _tubes_of(self, detections: Sequence[Detection]) -> "list[_Tube]":
         """The tube of every box: the one that suits it best, or a new one."""
@@ -80,20 +110,12 @@ class TubeLinker:
         self._tubes += [tube for i, tube in enumerate(tubes) if i not in matched]
         return tubes
 
-    def _passes(self, linked: Detection) -> bool:
-        classes = self._rule.classes
-        return linked.score >= self._rule.min_score and (classes is None or linked.label in classes)
-
     def _show(self, tube: "_Tube", linked: Detection) -> Detection:
         tube.hidden = 0
-        tube.number = next(self._numbers) if tube.number is None else tube.number
+        if tube.number is None:
+            tube.number = self._numbers
+            self._numbers += 1
         return replace(linked, tube=tube.number)
-
-    def _end_tubes(self) -> tuple[int, ...]:
-        """Forget the tubes that were hidden for too long; the numbers of those once shown."""
-        ended = [tube for tube in self._tubes if tube.hidden > MOST_MISSED]
-        self._tubes = [tube for tube in self._tubes if tube.hidden <= MOST_MISSED]
-        return tuple(tube.number for tube in ended if tube.number is not None)
 
 
 class _Tube:
@@ -106,6 +128,9 @@ class _Tube:
         number: None until it is shown.
     """
 
+    ARRAYS = ("box_xyxy", "class_scores", "_velocity")
+    NUMBERS = ("hidden", "number", "_boxes")
+
     def __init__(self, first: Detection) -> None:
         self.box_xyxy = np.array(first.box_xyxy)
         self.class_scores = np.zeros(len(first.class_scores))
@@ -113,6 +138,21 @@ class _Tube:
         self.number: int | None = None
         self._velocity = np.zeros(2)  # px a linked frame
         self._boxes = 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything about the tube, as plain JSON values."""
+        arrays = {name: getattr(self, name).tolist() for name in _Tube.ARRAYS}
+        return arrays | {name: getattr(self, name) for name in _Tube.NUMBERS}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """The tube whose `state` this was."""
+        tube = cls.__new__(cls)
+        for name in _Tube.ARRAYS:
+            setattr(tube, name, np.array(state[name], dtype=np.float64))
+        for name in _Tube.NUMBERS:
+            setattr(tube, name, state[name])
+        return tube
 
     def move_on(self) -> None:
         """Expect the box in the next frame."""
