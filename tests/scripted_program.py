@@ -7,28 +7,40 @@ Everything but `load_detector` is the real thing; a frame takes as long as the e
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from tubedet.cli.signals import exit_code_of_signal, heed_signals, ignore_signals
 
-from tests.scripted_detector import ScriptedDetector
-from tubedet import pipeline
-from tubedet.cli.app import main
-from tubedet.runtime.detector import Glimpse
+if TYPE_CHECKING:
+    from tubedet.runtime.detector import Detector
 
 SECONDS_PER_FRAME = float(os.environ.get("SECONDS_PER_FRAME", "0"))
 
 
-class SlowDetector(ScriptedDetector):
-    def look(self, clip: Tensor) -> list[Glimpse]:
-        time.sleep(SECONDS_PER_FRAME * clip.shape[0])
-        return super().look(clip)
+def load_slow_detector(*_: Any, **__: Any) -> "Detector":
+    from tests.scripted_detector import ScriptedDetector
 
+    class SlowDetector(ScriptedDetector):
+        def look(self, clip: Any) -> Any:
+            time.sleep(SECONDS_PER_FRAME * clip.shape[0])
+            return super().look(clip)
 
-def load_slow_detector(*_: Any, **__: Any) -> SlowDetector:
     return SlowDetector()
 
 
+def main() -> None:
+    """As `tubedet.__main__.main`, with a pipeline that loads the slow detector."""
+    heed_signals()
+    try:
+        from tubedet import pipeline
+        from tubedet.cli.app import main as run
+
+        pipeline.load_detector = load_slow_detector
+        run()
+    except KeyboardInterrupt:
+        ignore_signals()
+        raise SystemExit(exit_code_of_signal()) from None
+
+
 if __name__ == "__main__":
-    pipeline.load_detector = load_slow_detector
     main()

@@ -1,7 +1,6 @@
-import csv
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,20 @@ import pytest
 from torch import Tensor
 
 from tests.scripted_detector import ScriptedBox, ScriptedDetector, brightest_region
+from tests.scripted_run import job_of, meta_of, pictures_of, rows_of, run
 from tests.small_detector import small_config, small_network
 from tests.synthetic_video import corrupt, square_xyxy, write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
-from tubedet.errors import DatasetError, OutputError, UsageError, VideoError
+from tubedet.errors import DatasetError, UsageError, VideoError
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.pipeline import detect_video, load_detector, process_video
+from tubedet.notes import Note
+from tubedet.pipeline import detect_video, load_detector, process_video, stream_video
+from tubedet.run.detection import DetectionWork
+from tubedet.run.events import FrameDone, VideoDone
+from tubedet.run.plan import RunPlan
 from tubedet.runtime.detector import Glimpse
 from tubedet.tubes.best_box import SelectionRule
-from tubedet.video.time_range import TimeRange
-from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob
-from tubedet.writers.mp4 import Mp4Writer
+from tubedet.video.time_range import FrameNumber, TimeRange
 
 CENTRE = ScriptedBox(0.25, 0.25, 0.75, 0.75)
 
@@ -54,19 +56,6 @@ class FarSightedDetector(ScriptedDetector):
         return super().predict(glimpse, around)
 
 
-class FailingDetector(ScriptedDetector):
-    """Raises on the frame with this number."""
-
-    def __init__(self, at: int, error: BaseException) -> None:
-        super().__init__(script=[[CENTRE]] * at)
-        self._at, self._error = at, error
-
-    def look(self, clip: Tensor) -> list[Glimpse]:
-        if len(self.batch_sizes) == self._at:
-            raise self._error
-        return super().look(clip)
-
-
 class FlowImageDetector(ScriptedDetector):
     """Remembers the mean colour of the second frame of every pair."""
 
@@ -85,32 +74,6 @@ class FlowImageDetector(ScriptedDetector):
 def video(tmp_path: Path) -> Path:
     """Ten frames; the square stands at x = 2 · frame, so a box says which frame it was found in."""
     return write_video(tmp_path / "clip.mp4", frames=10)
-
-
-def job_of(video: Path) -> VideoJob:
-    return VideoJob(video, video.name, video.parent / "out", video.stem)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def pictures_of(path: Path) -> list[np.ndarray]:
-    with av.open(str(path)) as container:
-        return [picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)]
-
-
-def run(
-    video: Path,
-    detector: ScriptedDetector,
-    plan: RunPlan | None = None,
-    formats: tuple[str, ...] = ("mp4", "csv"),
-    stop: Callable[[], bool] = lambda: False,
-) -> VideoDone:
-    events = list(process_video(job_of(video), detector, plan or RunPlan(), formats, stop=stop))
-    assert isinstance(events[-1], VideoDone)
-    return events[-1]
 
 
 def test_every_frame_has_one_entry_with_the_source_time_and_the_box_of_its_own_picture(
@@ -134,14 +97,35 @@ def test_every_frame_is_paired_with_its_successor_and_the_last_with_its_predeces
 
 def test_a_stride_and_a_range_pair_frames_with_their_successors_in_the_source(video: Path) -> None:
     recorder = PairRecorder()
-    found = list(detect_video(video, recorder, start=2, end=9, stride=3))
+    found = list(detect_video(video, recorder, start_frame=2, end_frame=9, stride=3))
     assert [each.frame for each in found] == [2, 5, 8]
     assert recorder.pairs == [(2, 3), (5, 6), (8, 9)]
 
 
 def test_a_range_in_seconds_ends_before_its_end(video: Path) -> None:
-    found = detect_video(video, ScriptedDetector(), start=Fraction(2, 24), end=Fraction(4, 24))
+    found = detect_video(video, ScriptedDetector(), start_s=2 / 24, end_s=3.5 / 24)
     assert [each.frame for each in found] == [2, 3]
+
+
+@pytest.mark.parametrize("number", [3, np.int64(3)])
+def test_a_number_of_a_frame_is_one_whatever_its_type(video: Path, number: int) -> None:
+    found = detect_video(video, ScriptedDetector(), start_frame=number, end_frame=number + 2)
+    assert [each.frame for each in found] == [3, 4]
+
+
+@pytest.mark.parametrize("second", [0, 0.0, np.int64(0), np.float32(0)])
+def test_a_second_is_one_whatever_its_type(video: Path, second: float) -> None:
+    found = detect_video(video, ScriptedDetector(), start_s=second, max_frames=1)
+    assert [each.frame for each in found] == [0]
+    with pytest.raises(VideoError, match=r"found 10 from 0 s to 0\.375 s"):
+        next(detect_video(video, ScriptedDetector(), start_s=second + 1))
+
+
+@pytest.mark.parametrize("limit", ["start", "end"])
+def test_a_moment_in_two_units_is_a_usage_error(video: Path, limit: str) -> None:
+    both: dict[str, Any] = {f"{limit}_s": 1, f"{limit}_frame": 24}
+    with pytest.raises(UsageError, match="found both: 1 s and frame 24"):
+        next(detect_video(video, ScriptedDetector(), **both))
 
 
 def test_at_most_max_frames_are_detected(video: Path) -> None:
@@ -184,13 +168,15 @@ def test_frames_before_and_after_are_shown_to_a_detector_that_wants_them(
 ) -> None:
     far_sighted = FarSightedDetector()
     # The square of the last pair is the one before it: nine frames tell what they are.
-    found = list(detect_video(video, far_sighted, end=9, stride=stride, batch_size=batch_size))
+    found = list(
+        detect_video(video, far_sighted, end_frame=9, stride=stride, batch_size=batch_size)
+    )
     assert [each.frame for each in found] == list(range(0, 9, stride))
     assert far_sighted.around == [
         [near for near in range(0, 9, stride) if abs(near - t) <= 3] for t in range(0, 9, stride)
     ]
     near_sighted = ScriptedDetector(input_size=320)
-    assert found == list(detect_video(video, near_sighted, end=9, stride=stride))
+    assert found == list(detect_video(video, near_sighted, end_frame=9, stride=stride))
 
 
 def test_without_a_rule_the_weights_threshold_and_one_box_a_frame_hold(video: Path) -> None:
@@ -208,12 +194,12 @@ def test_a_rule_replaces_that(video: Path) -> None:
     assert found.detections[0].box_xyxy == (80, 60, 240, 180)
 
 
-@pytest.mark.parametrize("span", [(10, None), (Fraction(5), None), (Fraction(1, 10), 1)])
-def test_a_range_without_a_frame_is_a_video_error(
-    video: Path, span: tuple[int | Fraction, int | None]
-) -> None:
-    with pytest.raises(VideoError, match="found none"):
-        list(detect_video(video, ScriptedDetector(), start=span[0], end=span[1]))
+@pytest.mark.parametrize(
+    "span", [{"start_frame": 10}, {"start_s": 5}, {"start_s": 0.1, "end_frame": 1}], ids=str
+)
+def test_a_range_without_a_frame_is_a_video_error(video: Path, span: dict[str, Any]) -> None:
+    with pytest.raises(VideoError, match="choose another range"):
+        list(detect_video(video, ScriptedDetector(), **span))
 
 
 @pytest.mark.parametrize("name", ["stride", "max_frames", "batch_size"])
@@ -244,51 +230,82 @@ def test_flow_images_of_the_frame_itself_are_the_second_half_of_the_input(
 ) -> None:
     import cv2
 
-    folder = tmp_path / "flow" / "clip"
-    folder.mkdir(parents=True)
+    folder = tmp_path / "flow"
+    folder.mkdir()
     for number in range(1, 11):
         bgr = np.full((240, 320, 3), (10, 128, 20 * number), np.uint8)
         cv2.imwrite(str(folder / f"{number:05d}.jpg"), bgr)
     detector = FlowImageDetector()
-    list(detect_video(video, detector, flow_images=tmp_path / "flow"))
+    list(detect_video(video, detector, flow_images=folder))
     for number, colour in enumerate(detector.colours, start=1):
         assert colour == pytest.approx((20 * number, 128, 10), abs=2)
 
     (folder / "00004.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"clip/00004\.jpg"):
-        list(detect_video(video, FlowImageDetector(), flow_images=tmp_path / "flow"))
+    with pytest.raises(DatasetError, match=r"flow/00004\.jpg"):
+        list(detect_video(video, FlowImageDetector(), flow_images=folder))
 
 
 def test_flow_images_and_a_detector_that_needs_them_come_together(video: Path) -> None:
-    with pytest.raises(UsageError, match="--flow-images"):
+    with pytest.raises(UsageError, match="needs a folder of flow images"):
         next(detect_video(video, FlowImageDetector()))
-    with pytest.raises(UsageError, match="--flow-images"):
+    with pytest.raises(UsageError, match="makes its own flow"):
         next(detect_video(video, ScriptedDetector(), flow_images=video.parent))
 
 
-def test_a_run_says_every_frame_and_leaves_its_outputs_and_the_meta(video: Path) -> None:
-    events = list(
-        process_video(job_of(video), ScriptedDetector(), RunPlan(), ["mp4", "csv", "json"])
+@pytest.mark.parametrize("link", [True, False])
+def test_boxes_are_linked_unless_that_is_left_out(video: Path, link: bool) -> None:
+    found = list(detect_video(video, ScriptedDetector(), link=link))
+    assert {box.tube for each in found for box in each.detections} == {0 if link else None}
+    assert list(detect_video(video, ScriptedDetector())) == list(
+        detect_video(video, ScriptedDetector(), link=True)
     )
+
+
+def test_a_run_says_every_frame_and_leaves_its_outputs_and_the_meta(video: Path) -> None:
+    work = DetectionWork(ScriptedDetector(), RunPlan())
+    events = list(process_video(job_of(video), work, ["mp4", "csv", "json"]))
     done = events.pop()
     assert events == [FrameDone(n, 10) for n in range(1, 11)]
     assert isinstance(done, VideoDone)
-    names = ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.meta.json"]
+    names = ["clip.csv", "clip.json", "clip.tubedet.mp4", "clip.meta.json"]
     assert [path.name for path in done.outputs] == names
-    assert (done.frames, done.detected, done.found, done.partial) == (10, 10, 10, False)
+    assert (done.frames, done.processed, done.found, done.partial) == (10, 10, 10, False)
     assert sorted(path.name for path in (video.parent / "out").iterdir()) == sorted(names)
+
+
+def test_a_run_writes_the_rows_that_detect_video_gives(video: Path) -> None:
+    script = [[CENTRE._replace(class_index=n % 2, score=0.5 + n / 40)] for n in range(10)]
+    run(job_of(video), DetectionWork(ScriptedDetector(script=script), RunPlan()), ["csv"])
+    rows = rows_of(video.parent / "out/clip.csv")
+    found = detect_video(video, ScriptedDetector(script=script))
+    boxes = [(each.frame, box) for each in found for box in each.detections]
+    assert [(row["frame"], row["tube"], row["label"], row["score"]) for row in rows] == [
+        (str(frame), str(box.tube), box.label, f"{box.score:.4f}") for frame, box in boxes
+    ]
+    assert len(rows) == 10
+
+
+def test_rows_on_a_stream_are_those_of_a_file(video: Path) -> None:
+    stream = StringIO()
+    work = DetectionWork(ScriptedDetector(), RunPlan(stride=2))
+    *frames, done = stream_video(job_of(video), work, stream)
+    assert frames == [FrameDone(n, 10) for n in range(1, 11)]
+    assert isinstance(done, VideoDone)
+    assert (done.frames, done.processed, done.partial, done.outputs) == (10, 5, False, ())
+    run(job_of(video), DetectionWork(ScriptedDetector(), RunPlan(stride=2)), ["jsonl"])
+    assert stream.getvalue() == (video.parent / "out/clip.jsonl").read_text()
 
 
 def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
     rule = SelectionRule(min_score=0.5, classes=frozenset({"walk"}))
-    span = TimeRange(2, 9)
-    plan = RunPlan(span=span, stride=3, rule=rule, max_frames=2, batch_size=2)
-    run(video, ScriptedDetector(), plan, formats=("json",))
-    meta = json.loads((video.parent / "out/clip.meta.json").read_text())
-    opened = json.loads((video.parent / "out/clip.json").read_text())["meta"]
-    assert meta == opened
+    span = TimeRange(FrameNumber(2), FrameNumber(9))
+    plan = RunPlan(span=span, stride=3, rule=rule, max_frames=2, batch_size=2, link=False)
+    run(job_of(video), DetectionWork(ScriptedDetector(), plan), ["json"])
+    meta = meta_of(video.parent / "out/clip.meta.json")
+    status = video.stat()
     expected = {
         "video": "clip.mp4",
+        "source": {"bytes": status.st_size, "modified_ns": status.st_mtime_ns},
         "width": 320,
         "height": 240,
         "fps": "24/1",
@@ -299,13 +316,16 @@ def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
         "stride": 3,
         "processed_frames": 2,
         "complete": True,
+        "notes": [],
+        "class_names": ["walk", "run"],
+        "runtime": {"detector": "scripted, no network", "batch_size": 2},
+        "resume": None,
     }
     assert meta | expected == meta
     assert meta["settings"] == {
-        "detector": "scripted, no network",
         "input_size": 64,
-        "batch_size": 2,
         "max_frames": 2,
+        "video_stream": None,
         "flow_images": None,
         "min_score": 0.5,
         "classes": ["walk"],
@@ -313,13 +333,17 @@ def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
         "nms_iou": 0.45,
         "link": False,
     }
+    size = (video.parent / "out/clip.json").stat().st_size
+    assert meta["outputs"] == {"json": {"name": "clip.json", "bytes": size}}
+    within = meta_of(video.parent / "out/clip.json")["meta"]
+    assert within == meta | {"outputs": {}}, "but for what only a finished file can tell of itself"
 
 
 def test_with_a_stride_the_mp4_keeps_every_frame_and_shows_the_last_box_faintly(
     video: Path,
 ) -> None:
     script = [[CENTRE]] * 5
-    run(video, ScriptedDetector(script=script), RunPlan(stride=2))
+    run(job_of(video), DetectionWork(ScriptedDetector(script=script), RunPlan(stride=2)))
     out = video.parent / "out"
     assert [row["frame"] for row in rows_of(out / "clip.csv")] == ["0", "2", "4", "6", "8"]
     drawn, plain = pictures_of(out / "clip.tubedet.mp4"), pictures_of(video)
@@ -334,62 +358,17 @@ def test_with_a_stride_the_mp4_keeps_every_frame_and_shows_the_last_box_faintly(
 
 
 def test_max_frames_ends_the_mp4_before_the_next_frame_that_would_be_detected(video: Path) -> None:
-    done = run(video, ScriptedDetector(), RunPlan(stride=3, max_frames=2))
-    assert (done.frames, done.detected) == (6, 2)
+    plan = RunPlan(stride=3, max_frames=2)
+    done = run(job_of(video), DetectionWork(ScriptedDetector(), plan))
+    assert (done.frames, done.processed) == (6, 2)
     assert len(pictures_of(video.parent / "out/clip.tubedet.mp4")) == 6
-
-
-def test_a_run_that_is_stopped_leaves_whole_partial_files(video: Path) -> None:
-    answers = iter([False, False, True])
-    done = run(video, ScriptedDetector(script=[[CENTRE]] * 10), stop=lambda: next(answers))
-    out = video.parent / "out"
-    names = ["clip.partial.mp4", "clip.partial.csv", "clip.partial.meta.json"]
-    assert [path.name for path in done.outputs] == names
-    assert sorted(path.name for path in out.iterdir()) == sorted(names)
-    assert done.partial
-    assert len(pictures_of(out / "clip.partial.mp4")) == 3
-    assert len(rows_of(out / "clip.partial.csv")) == 3
-    assert not json.loads((out / "clip.partial.meta.json").read_text())["complete"]
-
-
-def test_a_run_that_is_left_alone_leaves_partial_files(video: Path) -> None:
-    detector = ScriptedDetector(script=[[CENTRE]] * 10)
-    events = process_video(job_of(video), detector, RunPlan(), ["csv"])
-    for _ in range(4):
-        next(events)
-    del events
-    assert len(rows_of(video.parent / "out/clip.partial.csv")) == 4
-
-
-def test_an_interrupt_inside_the_network_leaves_what_was_written_before(video: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(video, FailingDetector(4, KeyboardInterrupt()))
-    assert len(pictures_of(video.parent / "out/clip.partial.mp4")) == 4
-    assert not (video.parent / "out/clip.tubedet.mp4").exists()
-
-
-@pytest.mark.parametrize(
-    ("at", "error"), [(0, KeyboardInterrupt()), (4, RuntimeError("broken")), (4, OutputError("x"))]
-)
-def test_an_error_or_an_interrupt_before_the_first_frame_leaves_nothing(
-    video: Path, at: int, error: BaseException
-) -> None:
-    with pytest.raises(type(error)):
-        run(video, FailingDetector(at, error))
-    assert list((video.parent / "out").iterdir()) == []
-
-
-def test_an_unknown_format_is_refused_and_leaves_nothing(video: Path) -> None:
-    with pytest.raises(UsageError, match="unknown format 'avi'"):
-        run(video, ScriptedDetector(), formats=("csv", "avi"))
-    assert list((video.parent / "out").iterdir()) == []
 
 
 def cut_off_video(folder: Path, suffix: str) -> Path:
     """The first part of 60 frames; MP4 keeps its index in front, as from a broken download."""
     video = write_video(folder / f"clip{suffix}", frames=60, width=64, height=48)
     if suffix == ".mp4":
-        run(video, ScriptedDetector(), formats=("mp4",))
+        run(job_of(video), DetectionWork(ScriptedDetector(), RunPlan()), ["mp4"])
         (folder / "out/clip.tubedet.mp4").replace(video)
     return corrupt(video, keep=0.6)
 
@@ -401,12 +380,15 @@ def test_a_source_that_is_cut_off_is_said_to_be_so(
     tmp_path: Path, suffix: str, promise: str
 ) -> None:
     video = cut_off_video(tmp_path, suffix)
-    done = run(video, ScriptedDetector())
+    done = run(job_of(video), DetectionWork(ScriptedDetector(), RunPlan()))
     assert 0 < done.frames < 57
     note = f"the container promises {promise} frames, {done.frames} could be read"
-    assert [each for each in done.notes if "promises" in each] == [
-        f"{note}: the file may be cut off"
+    assert [each for each in done.notes if "promises" in each.text] == [
+        Note(f"{note}: the file may be cut off", loss=True)
     ]
+    assert done.has_loss
+    meta = meta_of(video.parent / "out/clip.meta.json")
+    assert meta["notes"] == [{"text": each.text, "loss": each.loss} for each in done.notes]
     with av.open(str(video.parent / "out/clip.tubedet.mp4")) as container:
         stream = container.streams.video[0]
         seconds = float((stream.duration or 0) * (stream.time_base or 0))
@@ -414,12 +396,14 @@ def test_a_source_that_is_cut_off_is_said_to_be_so(
 
 
 @pytest.mark.parametrize(
-    "plan", [RunPlan(max_frames=5), RunPlan(span=TimeRange(None, 5))], ids=["max_frames", "end"]
+    "plan",
+    [RunPlan(max_frames=5), RunPlan(span=TimeRange(None, FrameNumber(5)))],
+    ids=["max_frames", "end"],
 )
 def test_a_run_that_was_to_end_early_says_nothing_of_missing_frames(
     video: Path, plan: RunPlan
 ) -> None:
-    assert run(video, ScriptedDetector(), plan).notes == ()
+    assert run(job_of(video), DetectionWork(ScriptedDetector(), plan)).notes == ()
 
 
 def test_a_variable_rate_whose_last_frame_is_where_the_duration_ends_is_not_cut_off(
@@ -429,39 +413,5 @@ def test_a_variable_rate_whose_last_frame_is_where_the_duration_ends_is_not_cut_
     video = write_video(
         tmp_path / "clip.mkv", fps=Fraction(25), timestamps=stamps, time_base=Fraction(1, 1000)
     )
-    done = run(video, ScriptedDetector())
+    done = run(job_of(video), DetectionWork(ScriptedDetector(), RunPlan()))
     assert (done.frames, done.notes) == (12, ())
-
-
-def test_two_runs_on_one_target_do_not_write_the_same_file(video: Path) -> None:
-    first = process_video(job_of(video), ScriptedDetector(), RunPlan(), ["mp4", "csv"])
-    next(first)
-    with pytest.raises(OutputError, match=r"clip\.tubedet\.mp4: another run is writing it; wait"):
-        run(video, ScriptedDetector())
-    done = list(first)[-1]
-    assert isinstance(done, VideoDone)
-    out = video.parent / "out"
-    assert len(pictures_of(out / "clip.tubedet.mp4")) == len(rows_of(out / "clip.csv")) == 10
-    assert run(video, ScriptedDetector()).frames == 10, "the target is free again"
-
-
-def test_a_whole_run_takes_away_what_an_interrupted_one_left(video: Path) -> None:
-    assert run(video, ScriptedDetector(), stop=lambda: True).partial
-    done = run(video, ScriptedDetector())
-    out = video.parent / "out"
-    assert sorted(out.iterdir()) == sorted(done.outputs)
-
-
-def test_an_output_that_cannot_be_removed_does_not_hide_why_the_run_failed(
-    video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    discard = Mp4Writer.discard
-
-    def complain(writer: Mp4Writer) -> None:
-        discard(writer)
-        raise OutputError("cannot remove it")
-
-    monkeypatch.setattr(Mp4Writer, "discard", complain)
-    with pytest.raises(RuntimeError, match="broken"):
-        run(video, FailingDetector(4, RuntimeError("broken")))
-    assert list((video.parent / "out").iterdir()) == [], "the others are removed all the same"

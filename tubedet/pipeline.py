@@ -1,48 +1,47 @@
 """READ THIS FIRST: the way from a video file to an annotated video and rows, on one page.
 
-    decode            video.reader         the file's frames, one at a time, with their timestamps
+    decode            video.reader         the file's frames, one at a time, on one repaired clock
     → pair            video.frame_pairs    every frame with its successor
-    → preprocess      video.preprocess     a batch of pairs as a clip (B, 3, 2, S, S)
-    → network         runtime, models      flow, two streams, fusion: Figure 1 of the paper
-    → look around     runtime.detector     what moved in the frames before and after, if it counts
-    → decode boxes    models.yolov2        N candidates a frame, in fractions of the frame
-    → pick            tubes.best_box       the paper's one box a frame, in source pixels
-    → link            tubes.linking        boxes into tubes, class scores smoothed; if asked for
-    → render          render.annotate      boxes drawn into the frame
-    → write           writers              annotated MP4, CSV, JSON, …
+    → work            detection, flow      what a run makes of the pairs:
+        preprocess    video.preprocess       a batch of pairs as a clip (B, 3, 2, S, S)
+        network       runtime, models        flow, two streams, fusion: Figure 1 of the paper
+        look around   runtime.detector       what moved in the frames before and after
+        decode boxes  models.yolov2          N candidates a frame, in fractions of the frame
+        pick, link    tubes                  the paper's one box a frame; boxes into tubes
+    → draw            render               boxes or flow as a picture, if an output shows one
+    → write           writers              annotated MP4, CSV, JSON, … in one transaction
 
-Every stage is an iterator, so memory doesn't grow with the video. Only this module knows the order.
-Where frames to come have a say in an action, so many are held; half a second of video.
+Every stage is an iterator, so memory doesn't grow with the video. `detect` and `flow` differ in
+their work alone. Whatever ends a run, what it has is kept.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Collection, Generator, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from shutil import disk_usage
 from typing import TextIO
 
-from torch import Tensor
-
 from tubedet.checkpoints.catalog import resolve_weights, sha256_of
-from tubedet.checkpoints.native import load_checkpoint
+from tubedet.checkpoints.native import load_checkpoint, load_flow
 from tubedet.detections import FrameDetections
-from tubedet.errors import OutputError, UsageError, VideoError
+from tubedet.errors import UsageError
 from tubedet.models.presets import DetectorConfig
-from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.render.annotate import annotate
-from tubedet.runtime.detector import Detector, Glimpse, with_surroundings
+from tubedet.notes import Note
+from tubedet.run.detection import DetectionWork
+from tubedet.run.events import DiskNeeded, FrameDone, VideoDone
+from tubedet.run.jobs import VideoJob
+from tubedet.run.plan import RunPlan
+from tubedet.run.stop import StopRequest
+from tubedet.run.video_run import VideoRun
+from tubedet.run.work import Work
+from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import TorchDetector
-from tubedet.tubes.best_box import SelectionRule, select_boxes
-from tubedet.tubes.linking import TubeLinker
-from tubedet.video.frame import VideoFrame
-from tubedet.video.frame_pairs import FramePair, pair_frames
-from tubedet.video.preprocess import FrameGeometry, stack_pairs, stack_with_flow_images
+from tubedet.runtime.torch_flow import TorchFlow
+from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.reader import VideoReader
-from tubedet.video.time_range import TimePoint, TimeRange
-from tubedet.video_run import FrameDone, RunPlan, VideoDone, VideoJob, VideoRun
-
-# A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
-MOST_FRAMES_HELD = 32
+from tubedet.video.time_range import FrameNumber, Moment, Seconds, TimeRange
+from tubedet.writers.jsonl import put_on_stream
+from tubedet.writers.transaction import OutputTransaction
 
 
 def load_detector(
@@ -71,27 +70,53 @@ def load_detector(
     )
 
 
+def load_flow_estimator(
+    weights: str | Path | None = None, *, device: str = "auto", size: tuple[int, int] | None = None
+) -> TorchFlow:
+    """A ready flow network.
+
+    Args:
+        weights: a checkpoint file or a name in `tubedet weights list`; None for the default.
+        device: `auto` (cuda before mps before cpu) or a name such as `cpu` or `cuda:1`.
+        size: (height, width) that the network sees, multiples of 64; None: the frames' own, up to
+            the next multiples of 64.
+
+    Raises:
+        WeightsError: if there is no such checkpoint, it is damaged, or without a flow network.
+        UsageError: if the device cannot be had.
+    """
+    path = resolve_weights(weights)
+    network, _ = load_flow(path)
+    return TorchFlow(network, device=device, size=size, weights_sha256=sha256_of(path))
+
+
 def detect_video(
     path: str | Path,
     detector: Detector,
     *,
-    start: TimePoint | None = None,
-    end: TimePoint | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    start_frame: int | None = None,
+    end_frame: int | None = None,
     stride: int = 1,
     max_frames: int | None = None,
+    video_stream: int | None = None,
     rule: SelectionRule | None = None,
     batch_size: int = 1,
     flow_images: Path | None = None,
-    link: bool = False,
+    link: bool = True,
 ) -> Iterator[FrameDetections]:
-    """The detections of every frame, lazily; a frame without any has an empty entry.
+    """The detections of every frame, lazily, as `tubedet detect` writes them.
+
+    A frame without any has an empty entry.
 
     Args:
         path: a video file.
         detector: from `load_detector`.
-        start: beginning of the range, in seconds (`Fraction`) or as a frame (`int`).
-        end: its end, exclusive.
-        stride, max_frames, rule, batch_size, flow_images, link: see `RunPlan`.
+        start_s, start_frame: beginning of the range, in seconds or frames from the first frame.
+        end_s, end_frame: its end, exclusive.
+        flow_images: folder of this video's flow images `<frame:05d>.jpg`, for the `brox` preset.
+        stride, max_frames, video_stream, rule, batch_size, link: see `RunPlan`.
 
     Raises:
         VideoError: if the file is no video, or has no frame in the range.
@@ -100,158 +125,106 @@ def detect_video(
         DatasetError: if a flow image is missing.
     """
     plan = RunPlan(
-        span=TimeRange(start, end),
+        span=TimeRange(_moment(start_s, start_frame), _moment(end_s, end_frame)),
         stride=stride,
         max_frames=max_frames,
+        video_stream=video_stream,
         rule=rule,
         batch_size=batch_size,
-        flow_images=flow_images,
         link=link,
     )
-    with VideoReader(path) as reader:
-        for _, found in _detect(reader, detector, plan):
-            if found is not None:
-                yield found
+    work = DetectionWork(detector, plan, flow_images=flow_images)
+    with VideoReader(path, video_stream=video_stream) as reader:
+        for result in work.results(reader, StopRequest(), with_pictures=False):
+            if result.found is not None:
+                yield result.found
 
 
 def process_video(
     job: VideoJob,
-    detector: Detector,
-    plan: RunPlan,
+    work: Work,
     formats: Sequence[str],
     *,
-    rows_to: TextIO | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Generator[FrameDone | VideoDone]:
-    """Detect in a video and write what is found, saying so frame by frame.
+    overwrite: bool | Collection[str] = False,
+    spreadsheet_safe: bool = False,
+    notes: Sequence[Note] = (),
+    stop: StopRequest | None = None,
+) -> Generator[DiskNeeded | FrameDone | VideoDone]:
+    """Process a video and write what is found, saying so frame by frame.
 
-    Stopped, interrupted or left alone half way, it completes what there is as partial files; after
-    any other exception nothing is left behind.
+    Stopped, interrupted, left alone or failing half way, it keeps what it has as partial outputs,
+    which a last `VideoDone` tells of.
 
     Args:
         job: the video and its outputs.
-        detector: from `load_detector`.
-        plan: what is detected.
-        formats: names of `WRITERS`; `STEM.meta.json` comes with them.
-        rows_to: JSON lines go to this stream, and no file is written at all.
+        work: what is made of its frames.
+        formats: names of formats for that kind of work; a meta file comes with them.
+        overwrite: outputs may be replaced: all, or those of some formats.
+        spreadsheet_safe: see `OutputTarget`.
+        notes: what is to be said of the run from the beginning.
         stop: asked after every frame.
 
     Raises:
         VideoError, UsageError, DatasetError: as `detect_video`.
         OutputError: if an output cannot be written.
     """
-    with VideoReader(job.source) as reader:
-        run = VideoRun(job, reader, detector, plan)
+    stop = stop or StopRequest()
+    with VideoReader(job.source, video_stream=work.plan.video_stream) as reader:
+        run = VideoRun(job, reader, work, notes)
+        outputs = OutputTransaction(
+            work.kind, formats, run.target(spreadsheet_safe), overwrite=overwrite
+        )
+        run.outputs = outputs
         try:
-            run.open_outputs(formats, rows_to)
-            for frame, found in _detect(reader, detector, plan):
-                run.outputs.write(_render(frame, found, run), found or _nothing_at(frame))
-                run.count(frame, found)
+            if "flo" in formats:
+                yield DiskNeeded(job, run.flo_bytes(), disk_usage(job.folder).free)
+            drawn = outputs.needs_picture
+            for result in stop.awaited(work.results(reader, stop, with_pictures=drawn)):
+                outputs.write(work.drawn(result) if drawn else result)
+                run.count(result)
                 yield FrameDone(run.frames, run.expected_frames)
-                if stop():
-                    run.complete = False
-                    break
-            run.finish()
-        except (KeyboardInterrupt, GeneratorExit):
-            run.complete = False
-            run.finish()
+            run.end(complete=not stop.asked)
+        except GeneratorExit:
+            run.end(complete=False)
             raise
-        except BaseException:
-            with suppress(OutputError):  # the first error says what happened
-                run.outputs.discard()
+        except KeyboardInterrupt:
+            run.end(complete=False)
+            if not stop.asked:  # whoever asked is told what there is
+                raise
+        except Exception:
+            run.end(complete=False)
+            if run.frames:
+                yield run.report()
             raise
     yield run.report()
 
 
-def _detect(
-    reader: VideoReader, detector: Detector, plan: RunPlan
-) -> Iterator[tuple[VideoFrame, FrameDetections | None]]:
-    """Every frame of the span with its detections; None where the stride passes over it."""
-    pairs = pair_frames(reader.frames(plan.span.start), plan.span.end)
-    rule = plan.rule_for(detector)
-    linker = TubeLinker(rule, detector.class_names) if plan.link else None
-    if linker is not None:
-        rule = linker.candidates
-    frames = 0
-    seen = _look(_batches(pairs, plan), detector, plan.flow_images, reader.path.stem)
-    for frame, glimpse, around in with_surroundings(seen, detector.reach):
-        found = None
-        if glimpse is not None:
-            found = _pick(frame, detector.predict(glimpse, around), detector.class_names, rule)
-            found = linker.link(found) if linker else found
-        yield frame, found
-        frames += 1
-    if not frames:
-        raise VideoError(
-            f"{reader.path}: expected frames {plan.span}, found none; choose another range"
-        )
+def stream_video(
+    job: VideoJob, work: Work, rows_to: TextIO, *, stop: StopRequest | None = None
+) -> Generator[FrameDone | VideoDone]:
+    """Detect in a video and write JSON lines onto a stream, frame by frame; no file is written.
+
+    Raises:
+        VideoError, UsageError, DatasetError: as `detect_video`.
+        StreamClosedError: if nobody reads the stream any more.
+        OutputError: if it cannot be written.
+    """
+    stop = stop or StopRequest()
+    with VideoReader(job.source, video_stream=work.plan.video_stream) as reader:
+        run = VideoRun(job, reader, work)
+        for result in stop.awaited(work.results(reader, stop, with_pictures=False)):
+            if result.found is not None:
+                put_on_stream(rows_to, job.video, result.found)
+            run.count(result)
+            yield FrameDone(run.frames, run.expected_frames)
+        run.complete = not stop.asked
+    yield run.report()
 
 
-def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[FramePair, bool]]]:
-    """Runs of pairs, each with whether the stride falls on it; at most a batch of them are due."""
-    batch: list[tuple[FramePair, bool]] = []
-    most_held = max(MOST_FRAMES_HELD, plan.batch_size)
-    first_frame: int | None = None
-    for pair in pairs:
-        first_frame = pair.at.frame if first_frame is None else first_frame
-        rank, passed_over = divmod(pair.at.frame - first_frame, plan.stride)
-        if plan.max_frames is not None and rank >= plan.max_frames:
-            break
-        batch.append((pair, not passed_over))
-        due = sum(is_due for _, is_due in batch)
-        if due in (0, plan.batch_size) or len(batch) == most_held:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _look(
-    batches: Iterable[Sequence[tuple[FramePair, bool]]],
-    detector: Detector,
-    flow_images: Path | None,
-    stem: str,
-) -> Iterator[tuple[VideoFrame, Glimpse | None]]:
-    """Every frame, with what the network makes of its pair; None where the stride passes over."""
-    for batch in batches:
-        due = [pair for pair, is_due in batch if is_due]
-        glimpses = iter(detector.look(_to_clip(due, detector, flow_images, stem)) if due else ())
-        for pair, is_due in batch:
-            yield pair.at, next(glimpses) if is_due else None
-
-
-def _pick(
-    frame: VideoFrame, decoded: DecodedBoxes, class_names: tuple[str, ...], rule: SelectionRule
-) -> FrameDetections:
-    """The boxes of a frame, in its own pixels, that the rule keeps."""
-    boxes_fraction, overlap, class_prob = (each[0].numpy() for each in decoded)
-    height, width = frame.rgb.shape[:2]
-    boxes_xyxy = FrameGeometry(width, height).to_source_xyxy(boxes_fraction)
-    picked = select_boxes(boxes_xyxy, overlap, class_prob, class_names, rule)
-    return FrameDetections(frame.frame, frame.pts, frame.time_s, picked)
-
-
-def _to_clip(
-    pairs: Sequence[FramePair], detector: Detector, flow_images: Path | None, stem: str
-) -> Tensor:
-    """The network's input; UsageError if the detector and the flow images do not go together."""
-    if not detector.uses_flow_images and flow_images is None:
-        return stack_pairs(pairs, detector.input_size)
-    if flow_images is None:
-        raise UsageError(f"{detector.description}: needs flow images, give --flow-images FOLDER")
-    if not detector.uses_flow_images:
-        raise UsageError(f"{detector.description}: makes its own flow, leave --flow-images out")
-    return stack_with_flow_images(pairs, detector.input_size, flow_images / stem)
-
-
-def _render(frame: VideoFrame, found: FrameDetections | None, run: VideoRun) -> VideoFrame:
-    """The frame with its boxes drawn, or faintly the latest ones, if any output shows it."""
-    if not run.outputs.needs_pixels:
-        return frame
-    if found is None:
-        return replace(frame, rgb=annotate(frame.rgb, run.latest, faint=True))
-    return replace(frame, rgb=annotate(frame.rgb, found.detections))
-
-
-def _nothing_at(frame: VideoFrame) -> FrameDetections:
-    return FrameDetections(frame.frame, frame.pts, frame.time_s, ())
+def _moment(seconds: float | Fraction | None, frame: int | None) -> Moment | None:
+    """UsageError if both are given."""
+    if seconds is not None and frame is not None:
+        raise UsageError(f"expected seconds or a frame, found both: {seconds} s and frame {frame}")
+    if frame is not None:
+        return FrameNumber(int(frame))
+    return None if seconds is None else Seconds(Fraction(float(seconds)))

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -214,3 +215,34 @@ def test_weights_without_a_threshold_get_the_default_one() -> None:
     one = detector("light")
     assert (one.min_score, one.weights_sha256) == (DEFAULT_MIN_SCORE, None)
     assert not one.uses_flow_images
+
+
+class Exhausted(nn.Module):
+    """A network for which the device has no room."""
+
+    over_time: nn.Module | None = None
+
+    def forward(self, clip: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
+
+
+def test_a_device_without_room_for_the_batch_is_a_usage_error_that_says_what_takes_less() -> None:
+    exhausted: Any = Exhausted()
+    one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
+    with pytest.raises(UsageError) as failure:
+        one.look(seeded_clip(64, batch=3))
+    assert str(failure.value) == (
+        "flownet2-sd on cpu in fp32: out of memory with 3 pairs of 64x64 px at once; give a "
+        "smaller --batch-size, or --device cpu"
+    )
+
+
+def test_any_other_error_of_a_network_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory, it seems")
+
+    monkeypatch.setattr(Exhausted, "forward", fail)
+    exhausted: Any = Exhausted()
+    one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
+    with pytest.raises(RuntimeError, match="it seems"):
+        one.look(seeded_clip(64))

@@ -53,3 +53,12 @@ def test_both_frames_are_resized_alike() -> None:
 def test_an_absent_device_is_refused() -> None:
     with pytest.raises(UsageError, match="device 'abacus' is not available"):
         TorchFlow(KnownFlow(), device="abacus")
+
+
+def test_a_device_without_room_for_the_frame_is_a_usage_error_that_names_its_size() -> None:
+    class Exhausted(KnownFlow):
+        def forward(self, clip: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
+
+    with pytest.raises(UsageError, match=r"flow on cpu in fp32: out of memory .* 128x64 px"):
+        TorchFlow(Exhausted(), device="cpu").estimate(clip(64, 128))

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -20,9 +20,12 @@ from tubedet.labels import UCF101_24
 from tubedet.models.presets import DetectorConfig, build_detector
 from tubedet.models.yolov2.anchors import VOC_2016
 from tubedet.pipeline import load_detector, process_video
+from tubedet.run.detection import DetectionWork
+from tubedet.run.events import FrameDone
+from tubedet.run.jobs import VideoJob
+from tubedet.run.plan import RunPlan
 from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import TorchDetector, pick_device
-from tubedet.video_run import FrameDone, RunPlan, VideoJob
 
 ROUNDS = 5
 BATCH_SIZES = (1, 4)  # the paper's
@@ -164,9 +167,10 @@ class _Case:
     def _pipeline_fps(self) -> float:
         plan = RunPlan(max_frames=self.predictions * self.batch_size, batch_size=self.batch_size)
         with tempfile.TemporaryDirectory() as folder:
-            job = VideoJob(self.video, self.video.name, Path(folder), self.video.stem)
+            stem = self.video.stem
+            job = VideoJob(self.video, self.video.name, Path(folder), stem, PurePosixPath(stem))
             started = time.perf_counter()
-            events = process_video(job, self.detector, plan, ("mp4", "csv"))
+            events = process_video(job, DetectionWork(self.detector, plan), ("mp4", "csv"))
             frames = sum(isinstance(event, FrameDone) for event in events)
             return frames / (time.perf_counter() - started)
 

@@ -19,10 +19,10 @@ from tubedet.errors import DatasetError, VideoError
 from tubedet.evaluation.detection_rows import rows_table
 from tubedet.evaluation.scoring import EvaluationResult, Protocol, Source, score_rows
 from tubedet.pipeline import detect_video
+from tubedet.run.plan import RunPlan
 from tubedet.runtime.detector import Detector
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.reader import VideoReader
-from tubedet.video_run import RunPlan
 
 BEST_BOX = SelectionRule(min_score=0.0, max_boxes=1)
 # A box below this is no use at any threshold, and a hundred such a frame would fill the memory.
@@ -88,7 +88,7 @@ def evaluate_detector(
 
 def detect_rows(detector: Detector, data: AnnotatedDataset) -> pd.DataFrame:
     """The best box of every frame of all clips, as rows; DatasetError as `evaluate_detector`."""
-    plan = RunPlan(rule=BEST_BOX)
+    plan = RunPlan(rule=BEST_BOX, link=False)
     return rows_table(row for clip in data.clips for row in detect_clip(detector, clip, plan))
 
 
@@ -111,7 +111,7 @@ def _detections(detector: Detector, clip: AnnotatedClip, plan: RunPlan) -> list[
             rule=plan.rule,
             batch_size=plan.batch_size,
             link=plan.link,
-            flow_images=plan.flow_images and flow_folder(plan.flow_images, clip).parent,
+            flow_images=plan.flow_images and flow_folder(plan.flow_images, clip),
         )
         frames = list(found)
     except VideoError as error:

@@ -1,6 +1,7 @@
 """Running a detector with PyTorch: the one place that knows devices and number formats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ class TorchDetector:
     @torch.inference_mode()
     def look(self, clip: Tensor) -> list[Glimpse]:
         """Glimpses of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
-        with autocast(self._device, self._precision):
+        with autocast(self._device, self._precision), out_of_memory(self.description, clip):
             if self._over_time is None:
                 return [Glimpse(raw) for raw in self._network(clip.to(self._device)).float().cpu()]
             seen = self._network.with_energies(clip.to(self._device))
@@ -133,6 +134,19 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Convolutions in `precision`, and in float32 what needs it; weights stay as they are."""
     dtype = DTYPES[precision]
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+@contextmanager
+def out_of_memory(description: str, clip: Tensor) -> Iterator[None]:
+    """Report an exhausted device as a UsageError that says what asks for less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"{description}: out of memory with {len(clip)} pairs of "
+            f"{clip.shape[-1]}x{clip.shape[-2]} px at once; give a smaller --batch-size, or "
+            "--device cpu"
+        ) from error
 
 
 def fold_batch_norm(network: nn.Module) -> None:

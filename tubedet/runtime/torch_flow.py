@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from tubedet.models.motion_input import ResizedFlow
 from tubedet.models.presets import FLOW_MULTIPLE
-from tubedet.runtime.torch import pick_device
+from tubedet.runtime.torch import out_of_memory, pick_device
 
 
 class TorchFlow:
@@ -16,25 +16,33 @@ class TorchFlow:
             multiples of 64; taken over.
         device: see `pick_device`.
         size: (h, w) that the network sees; None: the frames' own, up to the next multiples of 64.
+        weights_sha256: hash of the checkpoint file.
 
     Raises:
         UsageError: if the device cannot be had.
     """
 
     def __init__(
-        self, network: nn.Module, *, device: str = "auto", size: tuple[int, int] | None = None
+        self,
+        network: nn.Module,
+        *,
+        device: str = "auto",
+        size: tuple[int, int] | None = None,
+        weights_sha256: str | None = None,
     ) -> None:
         self._device = pick_device(device)
         self._network = network.eval().to(self._device)
-        self._size = size
+        self.size = size
+        self.weights_sha256 = weights_sha256
+        self.description = f"flow on {self._device} in fp32"
 
     def estimate(self, clip: Tensor) -> Tensor:
         """Flow (B, 2, H, W) in px of a clip (B, 3, 2, H, W) RGB 0..255; CPU float32 in and out."""
         own = (clip.shape[3], clip.shape[4])
-        seen = self._size or (_round_up(own[0]), _round_up(own[1]))
+        seen = self.size or (_round_up(own[0]), _round_up(own[1]))
         # At its own size a frame reaches the network untouched.
         network = self._network if seen == own else ResizedFlow(self._network, seen)
-        with torch.inference_mode():
+        with torch.inference_mode(), out_of_memory(self.description, clip):
             flow_uv: Tensor = network(clip.to(self._device))
             return flow_uv.float().cpu()
 

@@ -1,0 +1,192 @@
+"""Runs over small videos without a network, and what they leave, read back."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.scripted_detector import ScriptedDetector, brightest_region
+from tests.synthetic_video import write_video
+from tubedet.models.yolov2.box_decoding import DecodedBoxes
+from tubedet.pipeline import process_video
+from tubedet.run.detection import DetectionWork
+from tubedet.run.events import DiskNeeded, FrameDone, VideoDone
+from tubedet.run.jobs import VideoJob
+from tubedet.run.plan import RunPlan
+from tubedet.run.stop import StopRequest
+from tubedet.run.work import Work
+from tubedet.runtime.detector import Glimpse
+from tubedet.writers.writer import FrameResult
+
+CLASSES = ("walk", "run", "jump")
+LAST_ACTOR_LEAVES = 10  # so a tube ends before a short video does
+SIDE = 96  # of the telling video's pictures in the network's eyes: 2 px a frame, as in the video
+
+
+def telling_video(path: Path, *, frames: int = 24, **options: Any) -> Path:
+    """A video that tells `TellingDetector` the number of every frame up to 40, and the last two's.
+
+    The square stands at x = 2 · frame, and no encoder moves its edges.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lossless = {"preset": "veryfast", "qp": "0"}
+    return write_video(path, frames=frames, width=SIDE, height=64, options=lossless, **options)
+
+
+class TellingDetector(ScriptedDetector):
+    """Finds boxes that depend on the frame's number and on the numbers within reach, and no more.
+
+    Three actors walk about, are missed now and then, and change what they do. `looked` are the
+    frames that the network was shown: of a pair, the first, so the last frame comes as the one
+    before it.
+    """
+
+    def __init__(
+        self, reach: int = 0, description: str = "telling", min_score: float = 0.3
+    ) -> None:
+        super().__init__(class_names=CLASSES, input_size=SIDE, min_score=min_score)
+        self.reach = reach
+        self.description = description
+        self.looked: list[int] = []
+
+    def look(self, clip: Tensor) -> list[Glimpse]:
+        self.batch_sizes.append(len(clip))
+        numbers = [round(brightest_region(pair[:, 0])[0].x1 * SIDE / 2) for pair in clip]
+        self.looked += numbers
+        return [Glimpse(torch.tensor([number])) for number in numbers]
+
+    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+        number = int(glimpse.raw[0])
+        surroundings = sum(int(near.raw[0]) for near in around)
+        random = np.random.default_rng([number, surroundings])
+        seen = [actor for actor in range(3) if random.random() < 0.8]
+        boxes = [
+            self._box(actor, number, random)
+            for actor in seen
+            if actor < 2 or number < LAST_ACTOR_LEAVES
+        ]
+        boxes = boxes or [(0.0, 0.0, 0.0, 0.0)]
+        overlap = random.uniform(0.4, 1.0, len(boxes))
+        class_prob = random.dirichlet((0.7,) * len(CLASSES), len(boxes))
+        of_frame = (
+            torch.tensor(each, dtype=torch.float32) for each in (boxes, overlap, class_prob)
+        )
+        return DecodedBoxes(*(each[None] for each in of_frame))
+
+    def _box(
+        self, actor: int, number: int, random: np.random.Generator
+    ) -> tuple[float, float, float, float]:
+        x = 0.1 + 0.2 * actor + 0.01 * number + random.uniform(0, 0.01)
+        y = 0.2 + random.uniform(0, 0.01)
+        return (x, y, x + 0.15, y + 0.5)
+
+
+def job_of(video: Path, folder: Path | None = None) -> VideoJob:
+    """The video on its way to a folder, `out` beside it if none is named."""
+    out = folder or video.parent / "out"
+    return VideoJob(video, video.name, out, video.stem, PurePosixPath(video.stem))
+
+
+def run(
+    job: VideoJob,
+    work: Work,
+    formats: Sequence[str] = ("mp4", "csv"),
+    *,
+    after: int | None = None,
+    **options: Any,
+) -> VideoDone:
+    """Process a video, and stop after so many frames."""
+    stop = StopRequest(asked=after == 0)
+    done: VideoDone | None = None
+    numbers = count(1)
+    for event in process_video(job, work, formats, stop=stop, **options):
+        if isinstance(event, FrameDone) and next(numbers) == after:
+            stop.asked = True
+        done = event if isinstance(event, VideoDone) else done
+    assert done is not None
+    return done
+
+
+def ending(
+    job: VideoJob, work: Work, formats: Sequence[str], error: type[BaseException]
+) -> tuple[BaseException, list[DiskNeeded | FrameDone | VideoDone]]:
+    """The error with which a run ends, and the events before it."""
+    events = []
+    try:
+        for event in process_video(job, work, formats):
+            events.append(event)
+    except error as ended_by:
+        return ended_by, events
+    raise AssertionError(f"expected {error.__name__}, found a run that ended well")
+
+
+class WorkThatFails(DetectionWork):
+    """Raises instead of the result of the frame with this number."""
+
+    def __init__(self, error: BaseException, at: int, **options: Any) -> None:
+        detector = options.pop("detector", None) or TellingDetector()
+        super().__init__(detector, options.pop("plan", None) or RunPlan(), **options)
+        self._error, self._at = error, at
+
+    def results(self, *arguments: Any, **options: Any) -> Iterator[FrameResult]:
+        for result in super().results(*arguments, **options):
+            if result.frame.frame == self._at:
+                raise self._error
+            yield result
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, every cell as text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def meta_of(path: Path) -> dict[str, Any]:
+    """What a meta file says."""
+    told = json.loads(path.read_text("utf-8"))
+    assert isinstance(told, dict)
+    return told
+
+
+def names_in(folder: Path) -> list[str]:
+    """All files and empty folders below a folder, hidden ones too; none if it is not there."""
+    if not folder.exists():
+        return []
+    found = (path for path in folder.rglob("*") if path.is_file() or not any(path.iterdir()))
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def pictures_of(path: Path) -> list[NDArray[np.uint8]]:
+    """Every picture of a video."""
+    with av.open(str(path)) as container:
+        decoded = container.decode(video=0)
+        return [np.asarray(each.to_ndarray(format="rgb24"), np.uint8) for each in decoded]
+
+
+def times_of(path: Path) -> list[Fraction]:
+    """The time of every picture, in seconds."""
+    with av.open(str(path)) as container:
+        return [
+            (each.pts or 0) * Fraction(each.time_base or 0) for each in container.decode(video=0)
+        ]
+
+
+def sound_of(path: Path) -> NDArray[np.float32]:
+    """The samples of the first audio track (channels, samples)."""
+    with av.open(str(path)) as container:
+        return np.concatenate([each.to_ndarray() for each in container.decode(audio=0)], axis=-1)
+
+
+def renamed(job: VideoJob, folder: Path) -> VideoJob:
+    """The same video on its way to another folder."""
+    return replace(job, folder=folder)

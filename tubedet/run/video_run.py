@@ -1,0 +1,192 @@
+"""The tally of one run over one video, from which its meta and its report are made."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from tubedet import __version__
+from tubedet.errors import OutputError
+from tubedet.notes import Note
+from tubedet.run.events import VideoDone
+from tubedet.run.jobs import VideoJob
+from tubedet.run.work import Work
+from tubedet.video.file_names import is_image_name
+from tubedet.video.reader import VideoReader
+from tubedet.video.time_range import FrameNumber, Moment
+from tubedet.writers.run_meta import RunMeta
+from tubedet.writers.target import OutputTarget
+from tubedet.writers.transaction import OutputTransaction
+from tubedet.writers.writer import FrameResult
+
+
+class VideoRun:
+    """What went into the outputs of a video so far.
+
+    Attributes:
+        outputs: of the run; None where rows go to a stream.
+        expected_frames: how many will be written, as far as the container can be believed.
+        frames: written so far; `processed` of them, `found` of these with a box.
+        complete: the run has come to its last frame.
+    """
+
+    def __init__(
+        self, job: VideoJob, reader: VideoReader, work: Work, notes: Sequence[Note] = ()
+    ) -> None:
+        self.outputs: OutputTransaction | None = None
+        self.expected_frames = work.plan.expected_frames(reader.info)
+        self.frames = self.processed = self.found = 0
+        self.complete = False
+        self._job, self._reader, self._work = job, reader, work
+        self._source = identity_of(job.source)
+        self._first_notes = notes
+        self._first_frame: int | None = None
+        self._resume: Mapping[str, Any] = {}
+        self._began = perf_counter()
+
+    def target(self, spreadsheet_safe: bool) -> OutputTarget:
+        """Where the outputs go."""
+        job, plan = self._job, self._work.plan
+        return OutputTarget(
+            folder=job.folder,
+            stem=job.stem,
+            source=job.source,
+            video=job.video,
+            info=self._reader.info,
+            run_meta=self.meta,
+            cut_start=plan.span.start is not None,
+            cut_end=plan.cut_end,
+            spreadsheet_safe=spreadsheet_safe,
+        )
+
+    def count(self, result: FrameResult) -> None:
+        """Keep the tally of a frame that is written."""
+        self.frames += 1
+        if result.found is None and result.flow_uv is None:
+            return
+        if self._first_frame is None:
+            self._first_frame = result.frame.frame
+        self.processed += 1
+        self._resume = self._work.resume_state()  # as it is behind the rows that are written
+        self.found += bool(result.found and result.found.detections)
+
+    def end(self, *, complete: bool) -> None:
+        """End the outputs: all of them, or what there is, or none if there is no frame.
+
+        Raises:
+            OutputError: if complete outputs could not all be given their names.
+        """
+        assert self.outputs is not None
+        self.complete = complete
+        if complete:
+            try:
+                self.outputs.commit()
+            except OutputError:
+                self.complete = False
+                raise
+        elif self.processed:
+            self.outputs.keep_partial()
+        else:
+            self.outputs.discard()
+
+    def flo_bytes(self) -> int:
+        """About how much room `.flo` files of the expected frames take."""
+        info = self._reader.info
+        frames = -(-(self.expected_frames or 0) // self._work.plan.stride)
+        return frames * (8 * info.width * info.height + 12)
+
+    def report(self) -> VideoDone:
+        """What became of the video."""
+        outputs = self.outputs
+        return VideoDone(
+            job=self._job,
+            outputs=outputs.outputs if outputs else (),
+            partial=not self.complete,
+            frames=self.frames,
+            processed=self.processed,
+            found=self.found if self._work.kind == "boxes" else None,
+            seconds=perf_counter() - self._began,
+            notes=tuple(self._notes()),
+        )
+
+    def meta(self) -> RunMeta:
+        """What was done so far, and with what."""
+        info, plan, work = self._reader.info, self._work.plan, self._work
+        return RunMeta(
+            video=self._job.video,
+            source=self._source,
+            width=info.width,
+            height=info.height,
+            rotation=info.rotation,
+            time_base=_ratio(info.time_base),
+            fps=_ratio(info.fps),
+            frames_in_container=info.frames,
+            decoded_frames=self._reader.decoded_frames,
+            source_start_s=round(float(info.start_s), 6),
+            mp4_offset_s=self.outputs.mp4_offset_s if self.outputs else None,
+            start=_as_option(plan.span.start),
+            end=_as_option(plan.span.end),
+            first_frame=self._first_frame,
+            stride=plan.stride,
+            processed_frames=self.processed,
+            skipped_frames=self._reader.skipped_frames,
+            repaired_timestamps=self._reader.repaired_timestamps,
+            complete=False,  # until the outputs have ended well
+            notes=tuple({"text": note.text, "loss": note.loss} for note in self._notes()),
+            class_names=work.class_names,
+            weights_sha256=work.weights_sha256,
+            settings=work.settings,
+            runtime=work.runtime,
+            resume=self._resume,
+            tubedet_version=__version__,
+        )
+
+    def _notes(self) -> list[Note]:
+        own = self.outputs.notes if self.outputs else []
+        return [*self._first_notes, *self._reader.notes(), *self._work.notes, *own]
+
+
+def asked_for(job: VideoJob, work: Work) -> dict[str, object]:
+    """What `RunMeta.asked` will be, before anything is read."""
+    span = work.plan.span
+    return {
+        "source": identity_of(job.source),
+        "weights": work.weights_sha256,
+        "start": _as_option(span.start),
+        "end": _as_option(span.end),
+        "stride": work.plan.stride,
+        **work.settings,
+    }
+
+
+def identity_of(source: Path) -> dict[str, int]:
+    """What a source is known again by, without reading it; of a folder, all its images.
+
+    A folder's own time doesn't tell of images that are exported anew into the same files.
+    """
+    try:
+        place = source if source.exists() else source.parent  # a pattern of images
+        files = [place]
+        if place.is_dir():
+            files = [each for each in place.iterdir() if is_image_name(each.name)] or [place]
+        known = [each.stat() for each in files]
+    except OSError:  # it was opened before, and is gone
+        return {}
+    return {
+        "bytes": sum(each.st_size for each in known),
+        "modified_ns": max(each.st_mtime_ns for each in known),
+    }
+
+
+def _ratio(value: Fraction) -> str:
+    return f"{value.numerator}/{value.denominator}"
+
+
+def _as_option(point: Moment | None) -> str | None:
+    """A moment as `--start` reads it, exactly where it has so few decimals."""
+    if point is None:
+        return None
+    if isinstance(point, FrameNumber):
+        return f"{point.value}f"
+    return f"{float(point.value):.10g}"
