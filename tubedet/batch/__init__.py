@@ -1,1 +1,1 @@
-"""More than one video: in turn, and on several machines."""
+"""More than one video, in turn."""
