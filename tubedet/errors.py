@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 EXIT_BATCH_FAILED = 7  # some inputs of several failed; the summary says which
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class TubedetError(Exception):

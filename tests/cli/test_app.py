@@ -62,7 +62,7 @@ def test_every_kind_of_error_has_its_exit_code_and_one_line_on_stderr(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_message_of_several_lines_and_any_length_is_shown_as_one(
+def test_a_message_of_several_lines_and_any_length_is_shown_as_one_and_as_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail() -> None:
@@ -70,7 +70,7 @@ def test_a_message_of_several_lines_and_any_length_is_shown_as_one(
 
     with pytest.raises(typer.Exit):
         with_exit_codes(fail)()
-    assert capsys.readouterr().err == "tubedet: first " + "[bold]second " * 19 + "[bold]second\n"
+    assert capsys.readouterr().err == "tubedet: first\\n  " + "[bold]second " * 20 + "\n"
 
 
 def test_debug_shows_where_an_unexpected_error_comes_from(

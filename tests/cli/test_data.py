@@ -86,7 +86,7 @@ def test_no_unreadable_file_hides_what_else_is_wrong(ava: Path) -> None:
     assert "4 problems" in verdict
 
 
-def test_an_actor_without_a_box_is_named(tmp_path: Path) -> None:
+def test_an_actor_without_a_box_is_named_and_harmless(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=4, width=64, height=48)
     box = '<box frame="0" outside="{}" xtl="1" ytl="1" xbr="9" ybr="9"/>'
     tracks = "".join(f'<track label="walk">{box.format(outside)}</track>' for outside in (0, 1))
@@ -94,8 +94,61 @@ def test_an_actor_without_a_box_is_named(tmp_path: Path) -> None:
 
     result = data("check", f"cvat:{tmp_path}")
 
+    assert result.exit_code == 0
+    assert result.stderr.strip() == "tubedet: a: actors without a box in any frame (1)"
+
+
+def test_what_is_odd_is_named_and_counted_and_the_rest_is_used(ava: Path) -> None:
+    (ava / "b.mp4").unlink()
+    rows = ["a,0.0,0.5,0.1,0.5,0.9,run,1", "a,0.1,-0.01,0.1,0.5,0.9,run,1"]
+    with (ava / "all.csv").open("a") as file:
+        file.write("".join(f"\n{row}" for row in rows))
+
+    result = data("check", f"ava:{ava}")
+
+    assert result.exit_code == 0, result.output
+    assert result.stderr.strip().splitlines() == [
+        "tubedet: a: annotated otherwise than by boxes, left out: box without an area (1)",
+        "tubedet: a: boxes that stick out of the frame by a hair, clipped (1)",
+        "tubedet: train: b is absent, so left out",
+    ]
+    assert "nothing wrong was found; put right or left out, as named above: 3" in result.stdout
+
+
+def test_evaluation_says_what_is_odd_too_but_not_everything(ava: Path, tmp_path: Path) -> None:
+    for number in range(7):
+        write_video(ava / f"odd{number}.mp4", frames=4, width=64, height=48)
+    with (ava / "all.csv").open("a") as file:
+        file.write("".join(f"\nodd{n},0.0,0.1,0.1,1.01,0.9,run,1" for n in range(7)))
+    (tmp_path / "rows.csv").write_text("video,frame,label,score,x1,y1,x2,y2\na,0,walk,1,6,4,32,43")
+    command = ["evaluate", "--data", f"ava:{ava}", "--part", "train", "--detections"]
+
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "rows.csv")])
+
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.stderr.splitlines() if "clipped" in line or "more" in line]
+    assert len(said) == 6
+    assert "odd0: boxes that stick out of the frame by a hair, clipped (1)" in said[0]
+    assert "and 2 more such remarks: tubedet data check shows all" in said[-1]
+
+
+def test_nothing_usable_is_a_failure_that_says_what_is_missing(ava: Path) -> None:
+    for name in "abc":
+        (ava / f"{name}.mp4").unlink()
+
+    result = data("check", f"ava:{ava}")
+
     assert result.exit_code == 5
-    assert "actor 1 has no box in any frame" in result.stderr
+    assert all(f"{ava / name}.mp4 is absent" in result.stderr for name in "abc")
+
+
+def test_a_part_whose_videos_are_all_absent_is_not_passed_over(ava: Path) -> None:
+    (ava / "c.mp4").unlink()
+
+    result = data("check", f"ava:{ava}")
+
+    assert result.exit_code == 5
+    assert f"1 of the part are missing ({ava / 'c.mp4'})" in result.stderr
 
 
 def test_a_source_on_both_sides_of_the_division_is_a_leak(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,8 +88,19 @@ def test_results_lie_in_tubedet_output_if_nothing_else_is_said(
     assert (tmp_path / "tubedet-output/clip.csv").exists()
 
 
-def test_formats_are_written_as_asked(detect: Detect, video: Path, tmp_path: Path) -> None:
-    assert detect(video, "-f", "json", "--format", "jsonl", "-f", "json").exit_code == 0
+@pytest.mark.parametrize(
+    "formats",
+    [
+        ["-f", "json", "--format", "jsonl", "-f", "json"],
+        ["-f", "json,jsonl"],
+        ["-f", "JSON", "-f", "Jsonl"],
+        ["-f", "jsonl, JSON,jsonl"],
+    ],
+)
+def test_formats_are_written_as_asked(
+    detect: Detect, video: Path, tmp_path: Path, formats: list[str]
+) -> None:
+    assert detect(video, *formats).exit_code == 0
     assert names(tmp_path / "out") == ["clip.json", "clip.jsonl", "clip.meta.json"]
 
 
@@ -107,7 +119,9 @@ def test_the_network_is_loaded_as_asked(
         (["--all-boxes"], [0.9, 0.4]),
         (["--all-boxes", "--nms-iou", "0.8"], [0.9, 0.6, 0.4]),
         (["--all-boxes", "--min-score", "0.1"], [0.9, 0.4, 0.2]),
-        (["--class", "run"], [0.4]),
+        (["--class", "run"], []),  # the best box of the frame is another class's
+        (["--class", "run", "--all-boxes"], [0.4]),
+        (["--class", "walk"], [0.9]),
         (["--class", "run", "--class", "walk", "--min-score", "0.5"], [0.9]),
         (["--min-score", "0.95"], []),
     ],
@@ -149,6 +163,14 @@ def test_frames_are_picked_as_asked(
         ["--start", "soon"],
         ["--end", "1", "--duration", "1"],
         ["--start", "2", "--end", "1"],
+        ["--end", "0"],
+        ["--end", "0f"],
+        ["--end", "00:00"],
+        ["--duration", "0"],
+        ["--overwrite", "--resume"],
+        ["--skip-existing", "--resume"],
+        ["--format", "csv,avi"],
+        ["--format", ","],
         ["--class", "fly"],
         ["--format", "avi"],
         ["--min-score", "1.5"],
@@ -200,14 +222,16 @@ def test_an_empty_name_does_not_stand_for_the_working_folder(
 
 
 def test_an_existing_result_is_refused_unless_it_may_be_replaced(
-    detect: Detect, video: Path, tmp_path: Path, loaded: list[object]
+    detect: Detect, video: Path, tmp_path: Path
 ) -> None:
     assert detect(video, "--max-frames", "2").exit_code == 0
-    refused = detect(video)
-    assert refused.exit_code == 6
-    assert len(loaded) == 1  # refused before the network was loaded
-    assert "--overwrite" in refused.stderr
-    assert len(rows(tmp_path / "out/clip.csv")) == 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    for options in ([], ["--max-frames", "2"], ["-f", "mp4"], ["-f", "json"]):
+        refused = detect(video, *options)
+        assert refused.exit_code == 6, options
+        assert "--overwrite" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+        assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert detect(video, "--overwrite").exit_code == 0
     assert len(rows(tmp_path / "out/clip.csv")) == 8
 
@@ -216,15 +240,65 @@ def test_skip_existing_leaves_whole_results_and_makes_missing_ones(
     detect: Detect, video: Path, tmp_path: Path
 ) -> None:
     other = write_video(tmp_path / "other.mp4", frames=2, width=64, height=48)
-    detect(video, "--max-frames", "2")
+    detect(video)
+    before = (tmp_path / "out/clip.csv").stat().st_mtime_ns
     result = detect(video, other, "--skip-existing")
     assert result.exit_code == 0
-    assert "skipped" in result.stdout
-    assert len(rows(tmp_path / "out/clip.csv")) == 2
+    assert "clip.mp4: skipped" in result.stdout
+    assert (tmp_path / "out/clip.csv").stat().st_mtime_ns == before
     assert len(rows(tmp_path / "out/other.csv")) == 2
     (tmp_path / "out/clip.tubedet.mp4").unlink()
     assert detect(video, "--skip-existing").exit_code == 0
+    assert names(tmp_path / "out")[:3] == ["clip.csv", "clip.meta.json", "clip.tubedet.mp4"]
     assert len(rows(tmp_path / "out/clip.csv")) == 8
+
+
+def test_skip_existing_makes_anew_what_was_made_with_other_settings(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    detect(video, "--max-frames", "2")
+    assert detect(video, "--skip-existing").exit_code == 0
+    assert len(rows(tmp_path / "out/clip.csv")) == 8
+
+
+def test_a_format_can_be_added_to_an_earlier_run(
+    detect: Detect, video: Path, tmp_path: Path
+) -> None:
+    assert detect(video, "-f", "csv").exit_code == 0
+    before = (tmp_path / "out/clip.csv").stat().st_mtime_ns
+
+    assert detect(video, "-f", "csv,jsonl").exit_code == 0
+
+    assert names(tmp_path / "out") == ["clip.csv", "clip.jsonl", "clip.meta.json"]
+    assert (tmp_path / "out/clip.csv").stat().st_mtime_ns == before
+    lines = (tmp_path / "out/clip.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(8))
+    meta = json.loads((tmp_path / "out/clip.meta.json").read_text("utf-8"))
+    assert set(meta["outputs"]) == {"csv", "jsonl"}
+
+
+def test_results_are_named_as_asked(detect: Detect, video: Path, tmp_path: Path) -> None:
+    assert detect(video, "--name", "a b.2").exit_code == 0
+    assert names(tmp_path / "out") == ["a b.2.csv", "a b.2.meta.json", "a b.2.tubedet.mp4"]
+    assert rows(tmp_path / "out/a b.2.csv")[0]["video"] == "clip.mp4"
+
+
+@pytest.mark.parametrize("name", ["x/y", "", ".", "..", " "])
+def test_a_name_that_no_file_can_have_is_a_usage_error(
+    detect: Detect, video: Path, tmp_path: Path, name: str
+) -> None:
+    result = detect(video, "--name", name)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_is_for_one_video_alone(detect: Detect, video: Path, tmp_path: Path) -> None:
+    other = write_video(tmp_path / "other.mp4", frames=2, width=64, height=48)
+    result = detect(video, other, "--name", "x")
+    assert result.exit_code == 2
+    assert "one video" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a video at all"])
@@ -274,14 +348,16 @@ def test_of_several_inputs_the_good_ones_are_done_and_the_bad_ones_explained(
     (folder / "bad.mp4").write_bytes(b"not a video")
     result = detect(folder, tmp_path / "absent.mp4")
     assert result.exit_code == 7
-    assert result.stderr == "tubedet: 2 of 3 videos failed\n"
-    lines = result.stdout.splitlines()
-    ends = [line.split()[-1] for line in lines if line.lstrip().startswith(("bad", "sub", "abs"))]
-    assert ends == ["failed", "done", "failed"]
-    reasons = [line for line in lines if ": expected a video file, found " in line]
-    assert [reason.partition(":")[0] for reason in reasons] == [
-        str(folder / "bad.mp4"),
-        str(tmp_path / "absent.mp4"),
+    *reasons, last = result.stderr.splitlines()
+    assert last == "tubedet: 2 of 3 videos failed"
+    assert [reason.partition(": expected a video file, found ")[0] for reason in reasons] == [
+        f"tubedet: {folder / 'bad.mp4'}",
+        f"tubedet: {tmp_path / 'absent.mp4'}",
+    ]
+    assert [line.partition(",")[0] for line in result.stdout.splitlines()[:3]] == [
+        "bad.mp4: failed",
+        "sub/good.mp4: done",
+        "absent.mp4: failed",
     ]
     results = ["sub/good.csv", "sub/good.meta.json", "sub/good.tubedet.mp4"]
     assert names(tmp_path / "out") == results
@@ -292,11 +368,24 @@ def test_a_narrow_terminal_shows_what_became_of_every_video(
     detect: Detect, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    result = detect(video, tmp_path / "a-long-name-that-is-absent.mp4")
-    table = result.stdout.partition(str(tmp_path))[0]
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if stdout were a terminal
+    name = "a-long-name-that-is-absent.mp4"
+    result = detect(video, tmp_path / name)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", result.stdout).partition("Results are in")[0]
+    table = re.split("^ +video", shown, flags=re.MULTILINE)[-1]  # behind the bars
     assert "done" in table
     assert "failed" in table
+    assert name in "".join(line.split()[0] for line in table.splitlines() if line.strip())
     assert "…" not in table
+
+
+@pytest.mark.parametrize(
+    "option", [["-f", "csv"], ["--overwrite"], ["--skip-existing"], ["--resume"]]
+)
+def test_rows_on_stdout_go_with_no_option_about_files(
+    detect: Detect, video: Path, option: list[str]
+) -> None:
+    assert detect(video, *option, output="-").exit_code == 2
 
 
 def test_quiet_leaves_errors_alone_to_be_seen(detect: Detect, video: Path, tmp_path: Path) -> None:
@@ -339,113 +428,6 @@ def test_a_name_that_is_not_utf8_is_no_obstacle(video: Path, tmp_path: Path) -> 
     ]
 
 
-def test_a_pipe_in_and_a_pipe_out_carry_video_and_json_lines(video: Path, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [*PROGRAM, "detect", "-", "-o", "-"],
-        cwd=ROOT,
-        input=video.read_bytes(),
-        capture_output=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    found = [json.loads(line) for line in run.stdout.splitlines()]
-    assert [row["frame"] for row in found] == list(range(8))
-    assert {row["video"] for row in found} == {"stdin"}
-    assert b"stdin" in run.stderr  # the summary keeps out of the rows' way
-
-
-def test_a_video_from_stdin_is_called_stdin(video: Path, tmp_path: Path, loaded: object) -> None:
-    arguments = ["detect", "-", "-o", str(tmp_path / "out")]
-    result = CliRunner().invoke(app, arguments, input=video.read_bytes())
-    assert result.exit_code == 0, result.stderr
-    assert names(tmp_path / "out") == ["stdin.csv", "stdin.meta.json", "stdin.tubedet.mp4"]
-
-
-def test_nothing_on_stdin_is_no_video(tmp_path: Path, detect: Detect) -> None:
-    assert detect("-").exit_code == 3
-
-
-def test_nothing_on_stdin_is_called_stdin(detect: Detect, video: Path) -> None:
-    only, several = detect("-"), detect("-", video)
-    assert only.stderr.startswith("tubedet: stdin: expected a video file")
-    assert any(line.startswith("stdin: expected") for line in several.stdout.splitlines())
-
-
-def test_rows_on_stdout_tell_videos_of_one_name_apart(
-    detect: Detect, video: Path, tmp_path: Path
-) -> None:
-    folders = [tmp_path / "x", tmp_path / "y"]
-    for folder in folders:
-        folder.mkdir()
-        (folder / "a.mp4").write_bytes(video.read_bytes())
-    result = detect(*folders, "-q", output="-")
-    assert result.exit_code == 0, result.stderr
-    found = {json.loads(line)["video"] for line in result.stdout.splitlines()}
-    assert found == {(folder / "a.mp4").as_posix() for folder in folders}
-
-
-@pytest.mark.parametrize("command", [["detect", "VIDEO"], ["weights", "list"], ["--version"]])
-def test_nobody_has_to_read_what_is_shown(video: Path, tmp_path: Path, command: list[str]) -> None:
-    arguments = [str(video) if word == "VIDEO" else word for word in command]
-    read, write = os.pipe()
-    os.close(read)
-    run = subprocess.run(
-        [*PROGRAM, *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=write,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    os.close(write)
-    assert (run.returncode, run.stderr) == (0, b"")
-    if command[0] == "detect":
-        assert (tmp_path / "tubedet-output/clip.csv").exists()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("command", [["detect", "VIDEO"], ["weights", "list"], ["--version"]])
-def test_a_stdout_that_is_full_is_an_output_that_cannot_be_written(
-    video: Path, tmp_path: Path, command: list[str]
-) -> None:
-    arguments = [str(video) if word == "VIDEO" else word for word in command]
-    with Path("/dev/full").open("wb") as full:
-        run = subprocess.run(
-            [*PROGRAM, *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert run.returncode == 6
-    assert run.stderr == "tubedet: cannot write to stdout: No space left on device\n"
-
-
-def test_a_reader_that_closes_the_pipe_ends_the_run_with_the_code_for_outputs(
-    video: Path, tmp_path: Path
-) -> None:
-    for name in ("1.mp4", "2.mp4"):
-        (tmp_path / name).write_bytes(video.read_bytes())
-    command = [*PROGRAM, "detect", str(tmp_path), "-o", "-", "--quiet"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout
-        assert run.stderr
-        run.stdout.close()
-        assert len(run.stderr.read().splitlines()) == 1
-    assert run.returncode == 6
-
-
-@pytest.mark.parametrize("option", [["-f", "csv"], ["--overwrite"], ["--skip-existing"]])
-def test_rows_on_stdout_go_with_no_option_about_files(
-    detect: Detect, video: Path, option: list[str]
-) -> None:
-    assert detect(video, *option, output="-").exit_code == 2
-
-
 def test_the_meta_stands_beside_rows_that_were_not_asked_for(
     detect: Detect, video: Path, tmp_path: Path
 ) -> None:
@@ -484,3 +466,22 @@ def test_without_links_every_frame_speaks_for_itself(
     refused = detect(video, "--no-link", "-f", "segments", "--overwrite")
     assert refused.exit_code == 2
     assert "leave --no-link out" in refused.stderr
+
+
+def test_a_stream_that_a_video_does_not_have_is_named_with_those_it_has(
+    detect: Detect, video: Path
+) -> None:
+    result = detect(video, "--video-stream", "2")
+    assert result.exit_code == 3
+    assert "found 2: 1 is h264 of 64x48" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["result.mp4", "rows.CSV"])
+def test_the_name_of_a_file_is_no_output_folder(
+    video: Path, tmp_path: Path, loaded: object, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["detect", str(video), "-o", name])
+    assert result.exit_code == 2
+    assert "--name" in result.stderr
+    assert not (tmp_path / name).exists()

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.known_flow import KnownFlow
 from tests.sintel_layout import write_sintel
-from tubedet import flow_pipeline
+from tubedet import pipeline
 from tubedet.cli.app import app
 from tubedet.datasets.flow_sample import FlowSample
 from tubedet.datasets.sintel import list_sintel, sintel_samples
@@ -55,7 +55,7 @@ def test_the_table_has_the_papers_rows_dis_and_every_network(
         asked.append(weights)
         return TorchFlow(KnownFlow(3.0 * 128 / 96, 4.0 * 128 / 72), device="cpu")
 
-    monkeypatch.setattr(flow_pipeline, "load_flow_estimator", load)
+    monkeypatch.setattr(pipeline, "load_flow_estimator", load)
     words = ["evaluate-flow", "--data", f"sintel:{root}", "--frames", "clean"]
 
     words += ["-o", str(root / "table.md")]

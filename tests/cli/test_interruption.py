@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from tests.synthetic_video import write_video
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "tests.scripted_program", "detect"]
 FRAMES = 200
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129} if os.name != "nt" else {}
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 
@@ -35,8 +37,10 @@ def wait_for(folder: Path, pattern: str) -> None:
 
 
 @contextmanager
-def running(video: Path, output: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`tubedet detect`, at 20 frames a second, once it has written something."""
+def running(
+    video: Path, output: Path, *options: str, wait_s: float = 1
+) -> Iterator[subprocess.Popen[str]]:
+    """`tubedet detect`, at 20 frames a second, `wait_s` after it has begun to write."""
     environment = os.environ | {"SECONDS_PER_FRAME": "0.05"}
     with subprocess.Popen(
         [*COMMAND, str(video), "-o", str(output), *options],
@@ -48,7 +52,7 @@ def running(video: Path, output: Path, *options: str) -> Iterator[subprocess.Pop
         preexec_fn=heed_interrupts,  # noqa: PLW1509
     ) as process:
         wait_for(output, ".*.mp4.part")
-        time.sleep(1)
+        time.sleep(wait_s)
         yield process
         process.kill()
 
@@ -63,7 +67,7 @@ def frames_in(path: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", CODES)
 def test_an_interrupted_run_leaves_whole_partial_files_that_agree(
     video: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -71,9 +75,10 @@ def test_an_interrupted_run_leaves_whole_partial_files_that_agree(
     with running(video, output) as process:
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == CODES[number]
     assert stderr == "tubedet: interrupted\n"
     assert "stopped early" in stdout
+    assert "--resume" in stdout
     assert sorted(path.name for path in output.iterdir()) == [
         "clip.partial.csv",
         "clip.partial.meta.json",
@@ -88,6 +93,35 @@ def test_an_interrupted_run_leaves_whole_partial_files_that_agree(
     assert (meta["processed_frames"], meta["complete"]) == (frames, False)
 
 
+@pytest.mark.parametrize("gap_s", [0.0, 0.003, 0.03])
+def test_signals_that_follow_the_first_change_nothing(
+    video: Path, tmp_path: Path, gap_s: float
+) -> None:
+    output = tmp_path / "out"
+    with running(video, output, "-f", "mp4,csv,json") as process:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGINT):
+            process.send_signal(number)
+            time.sleep(gap_s)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode in CODES.values()  # pending at once, they have no order
+    assert stderr == "tubedet: interrupted\n"
+    left = ["clip.partial.csv", "clip.partial.json", "clip.partial.meta.json", "clip.partial.mp4"]
+    assert sorted(path.name for path in output.iterdir()) == left
+    meta = json.loads((output / "clip.partial.meta.json").read_text())
+    rows = json.loads((output / "clip.partial.json").read_text())["detections"]
+    assert len(rows) == meta["processed_frames"] == frames_in(output / "clip.partial.mp4") > 0
+
+
+def test_a_signal_while_frames_before_the_range_are_decoded_ends_the_run(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "long.mp4", frames=6000, width=320, height=240, fps=Fraction(30))
+    output = tmp_path / "out"
+    with running(video, output, "--start", "5999f", wait_s=0) as process:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not output.exists()
+
+
 def test_an_interrupted_batch_begins_no_other_video(video: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
     other.write_bytes(video.read_bytes())
@@ -99,7 +133,9 @@ def test_an_interrupted_batch_begins_no_other_video(video: Path, tmp_path: Path)
     assert {path.name.split(".")[0] for path in output.iterdir()} == {"clip"}
 
 
-def test_a_second_interrupt_ends_a_slow_frame_too(video: Path, tmp_path: Path) -> None:
+def test_a_second_interrupt_ends_a_slow_frame_too_and_keeps_those_before(
+    video: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     with running(video, output, "--batch-size", "100") as process:  # 5 seconds a batch
         process.send_signal(signal.SIGINT)
@@ -107,7 +143,7 @@ def test_a_second_interrupt_ends_a_slow_frame_too(video: Path, tmp_path: Path) -
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=4)
     assert process.returncode == 130
-    assert not list(output.glob("clip.csv"))
+    assert not output.exists()  # not one frame was done
 
 
 def test_a_killed_run_leaves_nothing_under_a_final_name_and_the_next_one_is_not_hindered(
@@ -126,7 +162,7 @@ def test_a_killed_run_leaves_nothing_under_a_final_name_and_the_next_one_is_not_
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", CODES)
 def test_an_interruption_while_stdin_is_read_leaves_nothing(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -142,9 +178,34 @@ def test_an_interruption_while_stdin_is_read_leaves_nothing(
         wait_for(tmp_path, "tubedet-*/stdin")
         process.send_signal(number)
         try:
-            assert process.wait(timeout=60) == 130
+            assert process.wait(timeout=60) == CODES[number]
         finally:
             process.kill()  # it would wait for its input forever
         assert process.stderr
         assert process.stderr.read() == "tubedet: interrupted\n"
     assert list(tmp_path.iterdir()) == []
+
+
+SIGNAL_WHILE_OPTIONS_ARE_READ = """
+import os, sys, typer.core
+from tubedet.__main__ import main
+
+make_context = typer.core.TyperCommand.make_context
+
+def late(*arguments, **options):
+    os.kill(os.getpid(), int(sys.argv.pop()))
+    return make_context(*arguments, **options)
+
+typer.core.TyperCommand.make_context = late
+main()
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_options_are_read_has_its_own_exit_code(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", SIGNAL_WHILE_OPTIONS_ARE_READ, "doctor", str(int(number))]
+    ended = subprocess.run(
+        command, check=False, cwd=ROOT, capture_output=True, preexec_fn=heed_interrupts
+    )
+    assert ended.returncode == CODES[number]
+    assert b"Traceback" not in ended.stderr

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from io import TextIOWrapper
+from signal import SIGINT
 from typing import Annotated, ParamSpec
 
 import typer
@@ -24,10 +25,11 @@ from tubedet.cli.evaluate_table import evaluate_table
 from tubedet.cli.fit_actions import fit_actions
 from tubedet.cli.flow import flow
 from tubedet.cli.pretrain_flow import pretrain_flow
+from tubedet.cli.signals import exit_code_of_signal, heed_signals, ignore_signals
 from tubedet.cli.train import train
 from tubedet.cli.weights import list_weights, show_weights, verify_weights
 from tubedet.cli.weights_import import export, import_
-from tubedet.errors import EXIT_INTERRUPTED, TubedetError
+from tubedet.errors import TubedetError
 
 Params = ParamSpec("Params")
 
@@ -35,7 +37,7 @@ app = typer.Typer(
     name="tubedet",
     help="Find actions in videos: what is done, where in every frame, and when.",
     epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 video, 4 weights, 5 data, 6 output, "
-    "7 some videos of several failed, 130 interrupted.",
+    "7 some videos of several failed; 128 + its number for a signal: 130 Ctrl-C, 143, 129.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,7 +52,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    app(prog_name="tubedet")
+    heed_signals()
+    try:
+        app(prog_name="tubedet")
+    except SystemExit as end:
+        if end.code != 128 + SIGINT:
+            raise
+        # typer's word for every signal that comes before the command itself begins
+        raise SystemExit(exit_code_of_signal()) from None
+    finally:
+        ignore_signals()
 
 
 def with_exit_codes(command: Callable[Params, None]) -> Callable[Params, None]:
@@ -64,7 +75,7 @@ def with_exit_codes(command: Callable[Params, None]) -> Callable[Params, None]:
             raise
         except KeyboardInterrupt:
             complain("interrupted")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise typer.Exit(exit_code_of_signal()) from None
         except Exception as error:
             if kwargs.get("debug"):
                 show_traceback(error)

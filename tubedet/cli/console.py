@@ -1,7 +1,7 @@
 """What people see; nothing else prints.
 
-Results go to stdout, complaints to stderr. Names are shown as they are, never read as markup, and
-a complaint is one line however narrow the terminal is.
+Results go to stdout, complaints and notes to stderr. Names are shown as they are, never read as
+markup, with control characters spelled out; a complaint is one line however narrow the terminal is.
 """
 
 import os
@@ -34,8 +34,9 @@ NAMES_SHOWN = 5  # of absent clips
 Item = TypeVar("Item")
 
 if TYPE_CHECKING:
-    from tubedet.batch.many_videos import Event
-    from tubedet.video_run import VideoDone, VideoJob
+    from tubedet.notes import Note
+    from tubedet.run.events import Event, VideoDone
+    from tubedet.run.jobs import VideoJob
 
 
 class Console(rich_console.Console):
@@ -68,13 +69,14 @@ def say(message: str) -> None:
 
 def complain(message: str) -> None:
     """One line on stderr, after the program's name."""
-    _print_line(Console(stderr=True), f"tubedet: {' '.join(message.split())}", style="red")
+    _print_line(Console(stderr=True), f"tubedet: {message}", style="red")
 
 
 def show_traceback(error: BaseException) -> None:
     """Where an error comes from, on stderr."""
-    for line in traceback.format_exception(error):
-        _print_line(Console(stderr=True), line.rstrip())
+    for lines in traceback.format_exception(error):
+        for line in lines.rstrip().split("\n"):
+            _print_line(Console(stderr=True), line)
 
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -110,25 +112,33 @@ class _BarView:
 
 
 class RunView(_BarView):
-    """A bar while videos are processed, and a table of what became of them.
+    """A bar while videos are processed, and what became of them: a table, or a line each in a log.
 
     Args:
-        quiet: show neither.
+        quiet: show neither, and no notes.
         on_stderr: keep stdout free for rows.
         debug: show where unexpected errors come from.
         finds_boxes: say of how many frames.
+
+    Attributes:
+        failures: of the videos so far.
+        lossy: videos so far in whose results something is missing.
     """
 
     def __init__(
         self, *, quiet: bool, on_stderr: bool, debug: bool, finds_boxes: bool = True
     ) -> None:
         self._console = Console(stderr=on_stderr, quiet=quiet)
+        self._errors = Console(stderr=True, quiet=quiet)
         self._debug = debug
-        self._notes: list[str] = []
+        self.failures: list[Exception] = []
+        self.lossy = 0
         self._outputs: list[Path] = []
+        self._kept: VideoDone | None = None
+        self._in_lines = self._of_many = False
         found = ("with a box",) if finds_boxes else ()
-        names = ("video", "frames", *found, "frames/s", "result")
-        video, *numbers, result = (Column(name, overflow="fold") for name in names)
+        self._names = ("video", "frames", *found, "frames/s", "result")
+        video, *numbers, result = (Column(name, overflow="fold") for name in self._names)
         for column in numbers:
             column.justify = "right"
         result.min_width = len("skipped")  # so that long names of videos give way to it
@@ -139,49 +149,93 @@ class RunView(_BarView):
 
     def show(self, event: "Event") -> None:
         """Move the bar, or note what became of a video."""
-        from tubedet.batch.many_videos import VideoFailed, VideoSkipped, VideoStarted
-        from tubedet.video_run import FrameDone, VideoDone
+        from tubedet.run import events as happened
 
         match event:
-            case FrameDone(done=done, total=total):
+            case happened.FrameDone(done=done, total=total):
                 # The container's frame count is a promise that the bar should not be tied to.
                 total = None if total is None else max(done, total)
                 self._bar.update(self._task, completed=done, total=total)
-            case VideoStarted(job=job, number=number, of=of):
+            case happened.VideoStarted(job=job, number=number, of=of):
+                self._of_many = of > 1
+                self._in_lines = self._of_many and not self._console.is_terminal
+                if self._task in self._bar.task_ids:  # of a video that was put off
+                    self._bar.remove_task(self._task)
                 place = f"{number}/{of} " if of > 1 else ""
-                self._task = self._bar.add_task(place + job.video, total=None)
-            case VideoSkipped(job=job):
-                self._close(job, *self._blanks, Text("skipped: its outputs are there"))
-            case VideoFailed(job=job, error=error):
-                if self._debug:
-                    show_traceback(error)
-                if self._console.quiet:
-                    complain(self._explain(error))
-                self._close(job, *self._blanks, Text("failed", style="red"))
-                self._notes.append(self._explain(error))
-            case VideoDone(job=job, outputs=outputs, notes=notes):
-                self._close(job, *_numbers_of(event), Text(_result_of(event)))
-                self._outputs += [path for path in outputs if path.exists()]  # not a stream
-                self._notes += [f"{job.video}: {note}" for note in notes]
+                self._task = self._bar.add_task(_shown(place + job.video).plain, total=None)
+                self._kept = None
+            case happened.DiskNeeded(needed=needed, free=free):
+                room = f"{_gigabytes(needed)} of .flo files, {_gigabytes(free)} are free"
+                self._note(f"{event.job.video}: about {room}")
+            case happened.VideoSkipped(job=job, reason=reason):
+                self._close(job, *self._blanks, f"skipped: {reason}")
+            case happened.VideoFailed(job=job, error=error):
+                self._fail(job, error)
+            case happened.VideoDone(partial=True):
+                self._kept = event
+            case happened.VideoDone():
+                self._finish(event, "done, with loss" if event.has_loss else "done")
+
+    def note_left_out(self, notes: "Sequence[Note]") -> None:
+        """What was passed over in folders; what could not be read is a complaint."""
+        for note in notes:
+            if note.loss:
+                complain(note.text)
+            else:
+                self._note(note.text)
 
     def summarise(self) -> None:
-        """Show the table, what was wrong with a video, and where the results are."""
-        self._console.print(self._table)
-        for note in self._notes:
-            _print_line(self._console, note, style="yellow")
+        """Show the table, and where the results are."""
+        kept = self._kept
+        # Flow depends on no earlier frame, and stdin is another file every time.
+        goes_on = kept and kept.outputs and kept.found is not None and not kept.job.shown_as
+        if kept:
+            self._finish(kept, "stopped early")
+        if self._table.row_count and not self._in_lines:
+            self._console.print(self._table)
         folders = {str(path.parent) for path in self._outputs}
         if self._table.row_count == 1:
             for path in self._outputs:
                 _print_line(self._console, str(path))
         elif folders:
             _print_line(self._console, f"Results are in {os.path.commonpath(folders)}")
+        if goes_on:
+            _print_line(self._console, "The same command with --resume goes on from there")
 
-    def _explain(self, error: Exception) -> str:
-        return explain(error, offer_debug=not self._debug)
+    def _finish(self, done: "VideoDone", result: str) -> None:
+        self.lossy += done.has_loss
+        found = [] if done.found is None else [str(done.found)]
+        speed = f"{done.frames / max(done.seconds, 1e-9):.1f}"
+        self._close(done.job, str(done.frames), *found, speed, result)
+        self._outputs += done.outputs
+        for note in done.notes:
+            self._note(f"{done.job.video}: {note.text}")
+        self._kept = None
 
-    def _close(self, job: "VideoJob", *cells: str | Text) -> None:
+    def _fail(self, job: "VideoJob", error: Exception) -> None:
+        if self._debug:
+            show_traceback(error)
+        if self._of_many:
+            complain(explain(error, offer_debug=not self._debug))
+        if self._kept is not None and self._kept.outputs:
+            names = ", ".join(str(path) for path in self._kept.outputs)
+            complain(f"{job.name}: {self._kept.frames} frames were done and are kept: {names}")
+        self.failures.append(error)
+        self._close(job, *self._blanks, "failed")
+        self._kept = None
+
+    def _note(self, line: str) -> None:
+        _print_line(self._errors, line, style="yellow")
+
+    def _close(self, job: "VideoJob", *cells: str) -> None:
         self._bar.remove_task(self._task)
-        self._table.add_row(Text(job.video), *cells)
+        *numbers, result = cells
+        style = "red" if result == "failed" else ""
+        self._table.add_row(_shown(job.video), *numbers, Text(result, style=style))
+        if self._in_lines:
+            named = zip(self._names[1:-1], numbers, strict=True)
+            told = [f"{number} {name}" for name, number in named if number]
+            _print_line(self._console, ", ".join([f"{job.video}: {result}", *told]))
 
 
 class TrainingView(_BarView):
@@ -210,6 +264,15 @@ def report_absent(videos: Sequence[str]) -> None:
         shown = ", ".join(videos[:NAMES_SHOWN])
         more = f" and {len(videos) - NAMES_SHOWN} more" if len(videos) > NAMES_SHOWN else ""
         complain(f"listed but absent, so left out ({len(videos)}): {shown}{more}")
+
+
+def report_notes(notes: Iterable["Note"]) -> None:
+    """Say what was odd about a data set, the first few lines of it."""
+    lines = list(dict.fromkeys(note.text for note in notes))
+    for line in lines[:NAMES_SHOWN]:
+        complain(line)
+    if len(lines) > NAMES_SHOWN:
+        complain(f"and {len(lines) - NAMES_SHOWN} more such remarks: tubedet data check shows all")
 
 
 def explain(error: Exception, *, offer_debug: bool) -> str:
@@ -241,14 +304,14 @@ class _FramesPerSecond(ProgressColumn):
         return Text(f"{task.speed:.1f} frames/s" if task.speed else "", style="progress.data.speed")
 
 
-def _numbers_of(done: "VideoDone") -> list[str]:
-    found = [] if done.found is None else [str(done.found)]
-    return [str(done.frames), *found, f"{done.frames / done.seconds:.1f}"]
-
-
-def _result_of(done: "VideoDone") -> str:
-    return "stopped early" if done.partial else "done"
-
-
 def _print_line(console: Console, line: str, style: str | None = None) -> None:
-    console.print(Text(line), style=style, soft_wrap=True)
+    console.print(_shown(line), style=style, soft_wrap=True)
+
+
+def _shown(text: str) -> Text:
+    """A text in one line that does to a terminal what it says and nothing else."""
+    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -2,13 +2,18 @@
 
 import sys
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from tubedet.cli import detect_options as options
-from tubedet.cli.batch_run import PIPE, refuse_empty_names, run_batch, stdin_as_file
-from tubedet.cli.console import RunView
-from tubedet.errors import UsageError
+from tubedet.cli.batch_run import PIPE
+from tubedet.cli.video_command import VideoCommand, refuse_both
+from tubedet.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from tubedet.batch.many_videos import NewWork
+    from tubedet.run.earlier_rows import EarlierRows
+    from tubedet.run.jobs import VideoJob
+    from tubedet.run.work import Work
 
 
 def detect(
@@ -16,13 +21,18 @@ def detect(
     *,
     output: options.OutputFolder = "tubedet-output",
     formats: options.Formats = None,
+    name: options.Name = None,
+    spreadsheet_safe: options.SpreadsheetSafe = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    resume: options.Resume = False,
+    strict: options.Strict = False,
     start: options.Start = None,
     end: options.End = None,
     duration: options.Duration = None,
     stride: options.Stride = 1,
     max_frames: options.MaxFrames = None,
+    video_stream: options.VideoStream = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -41,33 +51,37 @@ def detect(
 
     clip.mp4 gives clip.tubedet.mp4 and clip.csv, and clip.meta.json says how they were made.
     """
-    refuse_empty_names((*videos, output))
     from tubedet import pipeline
-    from tubedet.batch.many_videos import check_readable, find_jobs, process_videos, refuse_existing
+    from tubedet.batch.earlier_results import Existing
+    from tubedet.run.detection import DetectionWork
+    from tubedet.run.plan import RunPlan
     from tubedet.tubes.best_box import SelectionRule
     from tubedet.video.preprocess import require_flow_images
     from tubedet.video.time_range import TimeRange
-    from tubedet.video_run import RunPlan
 
     to_stdout = output == PIPE
-    _refuse_both({"--overwrite": overwrite, "--skip-existing": skip_existing, "-o -": to_stdout})
-    _refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
+    refuse_both(
+        {
+            "--overwrite": overwrite,
+            "--skip-existing": skip_existing,
+            "--resume": resume,
+            "-o -": to_stdout,
+        }
+    )
+    refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
     if "segments" in chosen and not link:
         raise UsageError("-f segments are those of linked boxes: leave --no-link out")
     span = TimeRange.from_options(start, end, duration)
     require_flow_images(flow_images)
-    with stdin_as_file(videos) as (inputs, spooled):
-        jobs = find_jobs(inputs, Path(output), None if to_stdout else chosen)
-        if not (overwrite or skip_existing or to_stdout):
-            refuse_existing(jobs, chosen)
-        if len(jobs) == 1:  # a mistyped name should not wait for the network
-            check_readable(jobs[0])
+
+    def load() -> "NewWork":
         detector = pipeline.load_detector(weights, device=device, precision=precision)
         plan = RunPlan(
             span=span,
             stride=stride,
             max_frames=max_frames,
+            video_stream=video_stream,
             rule=SelectionRule(
                 min_score=detector.min_score if min_score is None else min_score,
                 classes=_known_classes(classes, detector.class_names),
@@ -78,31 +92,44 @@ def detect(
             flow_images=flow_images,
             link=link,
         )
-        start_run = partial(
-            process_videos,
-            jobs,
-            detector,
-            plan,
-            chosen,
-            skip_existing=skip_existing,
-            rows_to=sys.stdout if to_stdout else None,
-        )
-        view = RunView(quiet=quiet, on_stderr=to_stdout, debug=debug)
-        run_batch(lambda stop: start_run(stop=stop), view, videos=len(jobs), spooled=spooled)
+
+        def new_work(job: "VideoJob", earlier: "EarlierRows | None") -> "Work":
+            images = flow_images / job.place if flow_images else None
+            return DetectionWork(detector, plan, flow_images=images, earlier=earlier)
+
+        return new_work
+
+    VideoCommand(
+        videos=videos,
+        output=output,
+        kind="boxes",
+        formats=chosen,
+        existing=Existing(overwrite=overwrite, skip=skip_existing, resume=resume),
+        name=name,
+        video_stream=video_stream,
+        rows_to=_stdout() if to_stdout else None,
+        spreadsheet_safe=spreadsheet_safe,
+        strict=strict,
+        quiet=quiet,
+        debug=debug,
+    ).run(load)
 
 
-def _refuse_both(given: dict[str, bool]) -> None:
-    names = [name for name, is_given in given.items() if is_given]
-    if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} contradict each other: leave one out")
+def _stdout() -> TextIO:
+    if sys.stdout is None or sys.stdout.closed:
+        raise OutputError("-o -: expected a stdout to write to, found it closed; name a folder")
+    return sys.stdout
 
 
 def _choose_formats(given: Sequence[str] | None, *, to_stdout: bool) -> list[str]:
+    from tubedet.writers.formats import choose_formats
+
     if not to_stdout:
-        return list(given or ("mp4", "csv"))
-    if other := [name for name in given or () if name != "jsonl"]:
+        return choose_formats("boxes", given, ("mp4", "csv"))
+    chosen = choose_formats("boxes", given, ("jsonl",))
+    if other := [name for name in chosen if name != "jsonl"]:
         raise UsageError(f"-o - writes jsonl, not {other[0]}: name a folder instead of -")
-    return ["jsonl"]
+    return chosen
 
 
 def _known_classes(

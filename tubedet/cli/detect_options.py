@@ -11,7 +11,8 @@ Videos = Annotated[
     list[str],
     Argument(
         metavar="VIDEO|FOLDER",
-        help="Video files, folders that are searched for videos, or - for a video on stdin.",
+        help="Video files, folders that are searched for videos, folders or patterns of images "
+        "(frames/%05d.jpg), or - for a video on stdin.",
     ),
 ]
 
@@ -31,7 +32,7 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="mp4, csv, json, jsonl, or segments (of linked boxes); repeatable.",
+        help="mp4, csv, json, jsonl, or segments (of linked boxes); repeatable, or with commas.",
         show_default="mp4 and csv",
         rich_help_panel=OUTPUT,
     ),
@@ -43,9 +44,42 @@ SkipExisting = Annotated[
     bool,
     Option(
         "--skip-existing",
-        help="Leave out videos whose results are all there, whole, and made with the same weights; "
-        "other options are not compared.",
+        help="Leave out videos whose results are all there, whole, and made of the same file with "
+        "the same weights and settings; make others anew.",
         rich_help_panel=OUTPUT,
+    ),
+]
+Resume = Annotated[
+    bool,
+    Option(
+        "--resume",
+        help="Go on from what an interrupted run with the same settings left; otherwise as "
+        "--skip-existing.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Name = Annotated[
+    str | None,
+    Option(
+        metavar="NAME",
+        help="First part of the results' names, for one video alone.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SpreadsheetSafe = Annotated[
+    bool,
+    Option(
+        "--spreadsheet-safe",
+        help="Put an apostrophe before CSV cells that a spreadsheet would run as a formula.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Strict = Annotated[
+    bool,
+    Option(
+        "--strict",
+        help="Fail (exit code 3, 7 for several videos) if anything of a source was lost.",
+        rich_help_panel=MESSAGES,
     ),
 ]
 
@@ -53,7 +87,7 @@ Start = Annotated[
     str | None,
     Option(
         metavar="MOMENT",
-        help="Begin here: 12.5 (seconds), 300f (frame) or 00:01:02.500.",
+        help="Begin here: 12.5 (seconds), 300f (frame) or 00:01:02.500, from the first frame on.",
         rich_help_panel=RANGE,
     ),
 ]
@@ -61,7 +95,10 @@ End = Annotated[
     str | None, Option(metavar="MOMENT", help="End before this moment.", rich_help_panel=RANGE)
 ]
 Duration = Annotated[
-    str | None, Option(metavar="LENGTH", help="End so long after --start.", rich_help_panel=RANGE)
+    str | None,
+    Option(
+        metavar="LENGTH", help="End so long after --start, written like it.", rich_help_panel=RANGE
+    ),
 ]
 Stride = Annotated[
     int,
@@ -74,7 +111,18 @@ Stride = Annotated[
 ]
 MaxFrames = Annotated[
     int | None,
-    Option(min=1, metavar="N", help="Stop after N detected frames.", rich_help_panel=RANGE),
+    Option(min=1, metavar="N", help="Process at most N frames.", rich_help_panel=RANGE),
+]
+
+VideoStream = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        help="The N-th video stream of a file that has several.",
+        show_default="the one that players show",
+        rich_help_panel=RANGE,
+    ),
 ]
 
 Weights = Annotated[
@@ -115,7 +163,7 @@ FlowImages = Annotated[
     Path | None,
     Option(
         metavar="FOLDER",
-        help="For the brox preset: the flow of VIDEO.* in FOLDER/VIDEO/00001.jpg and so on.",
+        help="For the brox preset: what `tubedet flow -f brox -o FOLDER` wrote of the same videos.",
         rich_help_panel=NETWORK,
     ),
 ]
@@ -136,7 +184,7 @@ Classes = Annotated[
     Option(
         "--class",
         metavar="NAME",
-        help="Report only this class; repeatable.",
+        help="Report only boxes of this class, which stay as they are; repeatable.",
         show_default="all",
         rich_help_panel=BOXES,
     ),

@@ -1,16 +1,17 @@
 """`tubedet flow`: videos in, their optical flow out."""
 
 import re
-from functools import partial
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from tubedet.cli import detect_options as options
-from tubedet.cli.batch_run import PIPE, refuse_empty_names, run_batch, stdin_as_file
-from tubedet.cli.console import RunView
+from tubedet.cli.batch_run import PIPE
+from tubedet.cli.video_command import VideoCommand, refuse_both
 from tubedet.errors import UsageError
+
+if TYPE_CHECKING:
+    from tubedet.batch.many_videos import NewWork
 
 Formats = Annotated[
     list[str] | None,
@@ -18,7 +19,8 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="mp4 (colour wheel), flo (Middlebury) or brox (JPEG for --flow-images); repeatable.",
+        help="mp4 (colour wheel), flo (Middlebury, 8 bytes a pixel and frame) or brox (JPEG for "
+        "--flow-images); repeatable, or with commas.",
         show_default="mp4",
         rich_help_panel=options.OUTPUT,
     ),
@@ -52,6 +54,15 @@ Size = Annotated[
         rich_help_panel=options.NETWORK,
     ),
 ]
+Stride = Annotated[
+    int,
+    Option(
+        min=1,
+        metavar="N",
+        help="Flow of every N-th frame; the MP4 keeps them all and shows the last flow.",
+        rich_help_panel=options.RANGE,
+    ),
+]
 
 
 def flow(
@@ -59,7 +70,16 @@ def flow(
     *,
     output: OutputFolder = "tubedet-output",
     formats: Formats = None,
+    name: options.Name = None,
     overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
+    strict: options.Strict = False,
+    start: options.Start = None,
+    end: options.End = None,
+    duration: options.Duration = None,
+    stride: Stride = 1,
+    max_frames: options.MaxFrames = None,
+    video_stream: options.VideoStream = None,
     weights: Weights = None,
     device: options.Device = "auto",
     size: Size = None,
@@ -68,27 +88,43 @@ def flow(
 ) -> None:
     """Write the optical flow of videos: from every frame to the next, in pixels of the source.
 
-    clip.mp4 gives clip.flow.mp4, clip/000000.flo and so on, clip/00001.jpg and so on.
+    clip.mp4 gives clip.flow.mp4, clip/000000.flo and so on, clip/00001.jpg and so on;
+    clip.flow.meta.json says how they were made.
     """
-    refuse_empty_names((*videos, output))
     if output == PIPE:
         raise UsageError("-o - is for rows of `tubedet detect`: name a folder")
-    from tubedet import flow_pipeline
-    from tubedet.batch.many_flows import find_flow_jobs, process_flows, refuse_existing_flow
-    from tubedet.batch.many_videos import check_readable
+    refuse_both({"--overwrite": overwrite, "--skip-existing": skip_existing})
+    from tubedet import pipeline
+    from tubedet.batch.earlier_results import Existing
+    from tubedet.run.flow import FlowWork
+    from tubedet.run.plan import FramePlan
+    from tubedet.video.time_range import TimeRange
+    from tubedet.writers.formats import choose_formats
 
-    chosen = list(formats or ["mp4"])
+    plan = FramePlan(
+        span=TimeRange.from_options(start, end, duration),
+        stride=stride,
+        max_frames=max_frames,
+        video_stream=video_stream,
+    )
     seen = _parse_size(size) if size is not None else None
-    with stdin_as_file(videos) as (inputs, spooled):
-        jobs = find_flow_jobs(inputs, Path(output), chosen)
-        if not overwrite:
-            refuse_existing_flow(jobs, chosen)
-        if len(jobs) == 1:  # a mistyped name should not wait for the network
-            check_readable(jobs[0])
-        estimator = flow_pipeline.load_flow_estimator(weights, device=device, size=seen)
-        start_run = partial(process_flows, jobs, estimator, chosen)
-        view = RunView(quiet=quiet, on_stderr=False, debug=debug, finds_boxes=False)
-        run_batch(lambda stop: start_run(stop=stop), view, videos=len(jobs), spooled=spooled)
+
+    def load() -> "NewWork":
+        estimator = pipeline.load_flow_estimator(weights, device=device, size=seen)
+        return lambda job, earlier: FlowWork(estimator, plan)
+
+    VideoCommand(
+        videos=videos,
+        output=output,
+        kind="flow",
+        formats=choose_formats("flow", formats, ("mp4",)),
+        existing=Existing(overwrite=overwrite, skip=skip_existing),
+        name=name,
+        video_stream=video_stream,
+        strict=strict,
+        quiet=quiet,
+        debug=debug,
+    ).run(load)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
