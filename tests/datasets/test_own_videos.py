@@ -146,7 +146,8 @@ BOMB = HEADER + (
     [
         (lambda text: text.replace('label="walk"', 'label="wakl"'), "did you mean 'walk'?"),
         (lambda text: text.replace('xtl="2"', 'xtl="nan"'), "expected a box inside 64x48"),
-        (lambda text: text.replace('ybr="30"', 'ybr="49"'), "expected a box inside 64x48"),
+        (lambda text: text.replace('ybr="30"', 'ybr="50"'), "expected a box inside 64x48"),
+        (lambda text: text.replace('xtl="2"', 'xtl="19"'), "expected a box inside 64x48"),
         (lambda text: text.replace('frame="2"', 'frame="6"'), "frame 6: expected frames 0 to 5"),
         (lambda text: text.replace('frame="2"', 'frame="two"'), "expected CVAT for video 1.1"),
         (lambda text: text.replace("annotations>", "notes>"), "expected CVAT for video 1.1"),
@@ -321,8 +322,24 @@ def test_lists_say_which_videos_validate_and_test(cvat: Path) -> None:
         videos("train")
 
 
-def test_a_video_annotated_twice_is_refused(cvat: Path) -> None:
+def test_a_list_may_name_videos_that_are_not_annotated_beside_some_that_are(cvat: Path) -> None:
+    (cvat / "validation.txt").write_text("c\nB.MOV\nb.mp4\n", "utf-16")
+
+    data = load_named_dataset(f"cvat:{cvat}", 1, "train")
+
+    assert [clip.video for clip in data.clips] == ["a"]
+    (note,) = data.notes
+    assert "validation.txt: names of videos that are not annotated, left out (2): c, B.MOV" in (
+        note.text
+    )
+
+
+def test_a_video_annotated_twice_and_differently_is_refused(cvat: Path) -> None:
     (cvat / "again.xml").write_text((cvat / "a.xml").read_text("utf-8"), "utf-8")
+    assert [
+        (note.text, note.loss) for note in load_named_dataset(f"cvat:{cvat}", 1, "all").notes
+    ] == [("a: its annotation lies there 2 times, all alike: taken once", False)]
+    edited(cvat / "again.xml", lambda text: text.replace('ybr="30"', 'ybr="31"'))
 
     with pytest.raises(DatasetError, match="a is annotated 2 times"):
         load_named_dataset(f"cvat:{cvat}", 1, "all")

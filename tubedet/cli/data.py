@@ -19,10 +19,12 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error arose.
 def check(data: Data, *, split: Split = 1, debug: Debug = False) -> None:
     """Find what is wrong with a data set; exit code 5 if anything is.
 
-    Absent or unreadable videos, boxes outside their frame, misspelt
-    labels, sources on both sides of a division; and how often classes occur.
+    Unreadable videos, boxes far outside their frame, misspelt labels, sources
+    on both sides of a division; and how often classes occur. What is merely
+    odd, and was put right or left out, is named and counted too.
     """
     from tubedet.datasets.soundness import ClassCount, Problem, check_dataset
+    from tubedet.notes import Note
 
     events = list(with_bar(check_dataset(data, split), "looking"))
     counts = [event for event in events if isinstance(event, ClassCount)]
@@ -30,12 +32,14 @@ def check(data: Data, *, split: Split = 1, debug: Debug = False) -> None:
         ("part", "class", "clips", "boxes"),
         [(each.part, each.label, str(each.clips), str(each.boxes)) for each in counts],
     )
+    notes = [event.text for event in events if isinstance(event, Note)]
     problems = [event.text for event in events if isinstance(event, Problem)]
-    for problem in problems:
-        complain(problem)
+    for line in (*notes, *problems):
+        complain(line)
     if problems:
         raise DatasetError(f"{data}: {len(problems)} problems; mend them before training on it")
-    say(f"{data}: nothing wrong was found")
+    odd = f"; put right or left out, as named above: {len(notes)}" if notes else ""
+    say(f"{data}: nothing wrong was found{odd}")
 
 
 def anchors(

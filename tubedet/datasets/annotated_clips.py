@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tubedet.errors import DatasetError
+from tubedet.notes import Note
 
 BoxXyxy = tuple[float, float, float, float]
 
@@ -95,7 +96,11 @@ class AnnotatedClip:
 
 @dataclass(frozen=True)
 class AnnotatedDataset:
-    """One part of one split of a data set; `missing_videos` were listed but are not on disk."""
+    """One part of one split of a data set.
+
+    `missing_videos` were listed but are not on disk; `notes` say what else was odd about the
+    annotation, each with the name of its video, and was put right or left out.
+    """
 
     name: str
     split: int
@@ -103,6 +108,7 @@ class AnnotatedDataset:
     class_names: tuple[str, ...]
     clips: tuple[AnnotatedClip, ...]
     missing_videos: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def frames(self) -> int:

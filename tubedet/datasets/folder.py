@@ -9,21 +9,18 @@ unless somebody added a row. The class of a box is its `label`; its `score` play
 """
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.datasets.own_videos import (
-    OwnBox,
-    OwnVideo,
-    assemble,
-    find_video,
-    read_each,
-    video_facts,
-)
+from tubedet.datasets.annotation_files import decode_text, guess_note
+from tubedet.datasets.own_annotation import OwnBox, OwnVideo
+from tubedet.datasets.own_videos import assemble, read_each, video_facts
 from tubedet.datasets.row_files import BOX_COLUMNS, ROW_SUFFIXES, read_records
+from tubedet.datasets.video_names import find_video
 from tubedet.errors import DatasetError
 
 META_SUFFIX = ".meta.json"
@@ -35,8 +32,8 @@ def load_folder(
     """Read one part of the annotated videos in a folder; see `own_videos` for parts and classes.
 
     Raises:
-        DatasetError: if there is no STEM.meta.json, a file is malformed or has no rows beside it,
-            or as `assemble`.
+        DatasetError: if there is no STEM.meta.json, a file is malformed or has two files of rows
+            beside it, or as `assemble`.
     """
     root = Path(root)
     metas = sorted(root.rglob(f"*{META_SUFFIX}"))
@@ -46,16 +43,18 @@ def load_folder(
     return assemble("folder", root, split, part, videos, require_videos=require_videos)
 
 
-def _video(root: Path, meta_path: Path) -> OwnVideo:
+def _video(root: Path, meta_path: Path) -> Iterator[OwnVideo]:
     stem = meta_path.name.removesuffix(META_SUFFIX)
     meta = _meta(meta_path)
     rows_path = _rows_path(meta_path, stem)
+    if rows_path is None:
+        return
     boxes = tuple(_box(row) for row in read_records(rows_path))
     path = find_video(meta_path.parent, stem) or meta_path.with_name(f"{stem}.mp4")
     size = (int(meta["width"]), int(meta["height"]))
     first, stride = meta["first_frame"] or 0, meta["stride"]
     processed = range(first, first + stride * meta["processed_frames"], stride)
-    return OwnVideo(
+    yield OwnVideo(
         video=(meta_path.parent / stem).relative_to(root).as_posix(),
         path=path,
         source=rows_path,
@@ -63,12 +62,13 @@ def _video(root: Path, meta_path: Path) -> OwnVideo:
         frames=video_facts(path).frames if path.exists() else int(meta["decoded_frames"]),
         boxes=boxes,
         examined_frames=frozenset(processed) | {box.frame for box in boxes},
+        notes=guess_note(rows_path, decode_text(rows_path.read_bytes())[1]),
     )
 
 
 def _meta(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = json.loads(decode_text(path.read_bytes())[0])
         needed = ("width", "height", "stride", "processed_frames", "decoded_frames")
         first = meta["first_frame"]  # null where no frame was processed
         if any(not isinstance(meta[key], int) or meta[key] < 0 for key in needed):
@@ -82,16 +82,17 @@ def _meta(path: Path) -> dict[str, Any]:
     return dict(meta)
 
 
-def _rows_path(meta_path: Path, stem: str) -> Path:
+def _rows_path(meta_path: Path, stem: str) -> Path | None:
+    """The rows; None where `detect` wrote none, but only a video, say."""
     candidates = [meta_path.with_name(f"{stem}{suffix}") for suffix in ROW_SUFFIXES]
     found = [path for path in candidates if path.is_file()]
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
         raise DatasetError(
             f"{meta_path}: expected one file of rows beside it ({stem}.csv, .json or .jsonl), "
             f"found {names}"
         )
-    return found[0]
+    return found[0] if found else None
 
 
 def _box(row: dict[str, Any]) -> OwnBox:

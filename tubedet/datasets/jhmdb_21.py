@@ -22,11 +22,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.errors import DatasetError, EmptyPartError
+from tubedet.extras import needed_for
 from tubedet.labels import JHMDB_21
 
 PARTS = ("train", "validation", "trainval", "test")
@@ -48,6 +47,7 @@ def load_jhmdb_21(
     Raises:
         DatasetError: for an unknown split or part, an absent or malformed list or mask, or when
             no listed clip is present. Single absent clips are named in `missing_videos`.
+        UsageError: if scipy is not installed.
     """
     root = Path(root)
     _check_part(split, part)
@@ -138,6 +138,10 @@ def _annotated_clip(video: str, path: Path, mask_path: Path, class_index: int) -
 
 
 def _read_mask(path: Path) -> NDArray[np.uint8]:
+    with needed_for("the masks of J-HMDB", "scipy"):
+        from scipy.io import loadmat  # noqa: PLC0415
+        from scipy.io.matlab import MatReadError  # noqa: PLC0415
+
     try:
         content: dict[str, Any] = loadmat(path, variable_names=["part_mask"])
         mask: NDArray[np.uint8] = np.asarray(content["part_mask"])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tubedet.errors import DatasetError
+from tubedet.notes import Note
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 # Part → what its rows say under `split`.
@@ -42,6 +43,7 @@ class KineticsDataset:
     class_names: tuple[str, ...]
     clips: tuple[ActionClip, ...]
     missing_videos: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     name: str = "kinetics"
     split: int = 1  # there is no other
 

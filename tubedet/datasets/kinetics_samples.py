@@ -19,6 +19,7 @@ from tubedet.datasets.frame_pair_sampling import place_in_epoch
 from tubedet.datasets.kinetics import ActionClip, KineticsDataset
 from tubedet.errors import DatasetError, VideoError
 from tubedet.video.reader import VideoReader
+from tubedet.video.time_range import FrameNumber
 
 TRIES = 10  # broken videos in a row are no bad luck
 NO_BOXES = np.zeros((0, 4))
@@ -105,7 +106,7 @@ def read_pair(clip: ActionClip, where: float) -> NDArray[np.uint8]:
 
 
 def _two(reader: VideoReader, first: int) -> NDArray[np.uint8]:
-    frames = [frame.rgb for frame in reader.frames(first, first + 2)]
+    frames = [frame.rgb for frame in reader.frames(FrameNumber(first), FrameNumber(first + 2))]
     return np.stack([frames[0], frames[-1]])
 
 

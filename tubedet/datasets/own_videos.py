@@ -10,9 +10,8 @@
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -21,52 +20,28 @@ from typing import NamedTuple, TypeVar
 from tubedet.datasets.annotated_clips import (
     AnnotatedClip,
     AnnotatedDataset,
-    BoxXyxy,
     LabelledBox,
     is_inside,
 )
+from tubedet.datasets.annotation_files import decode_text
 from tubedet.datasets.clip_frames import fingerprint
+from tubedet.datasets.own_annotation import (
+    OwnVideo,
+    known_frames,
+    mended,
+    notes_of,
+    without_copies,
+)
+from tubedet.datasets.video_names import is_there, same_form, without_suffix
 from tubedet.errors import DatasetError, EmptyPartError, VideoError
-from tubedet.video.reader import VIDEO_SUFFIXES, VideoReader
+from tubedet.notes import Note
+from tubedet.video.reader import VideoReader
 
 PARTS = ("train", "validation", "trainval", "test", "all")
 VALIDATION_SHARE = 5  # one in so many
+NAMES_SHOWN = 5
 
 Source = TypeVar("Source")
-
-
-class OwnBox(NamedTuple):
-    """One annotated box; `tube` tells the actors of a video apart."""
-
-    frame: int
-    label: str
-    box_xyxy: BoxXyxy
-    tube: int
-
-
-@dataclass(frozen=True, slots=True)
-class OwnVideo:
-    """One annotated video.
-
-    Attributes:
-        video: its name in the data set, without suffix, "/" between folders.
-        path: its file; it need not be there.
-        source: the annotation file, for messages.
-        size: width and height, px, that boxes are measured in.
-        frames: how many it has.
-        boxes: in any order.
-        examined_frames: as in `AnnotatedClip`.
-        declared_tubes: actors that the file speaks of, with or without a box.
-    """
-
-    video: str
-    path: Path
-    source: Path
-    size: tuple[int, int]
-    frames: int
-    boxes: tuple[OwnBox, ...]
-    examined_frames: frozenset[int]
-    declared_tubes: frozenset[int] = frozenset()
 
 
 class VideoFacts(NamedTuple):
@@ -96,27 +71,21 @@ def _facts(path: Path, _fingerprint: str) -> VideoFacts:
     return VideoFacts((info.width, info.height), frames, float(info.fps))
 
 
-def find_video(folder: Path, stem: str) -> Path | None:
-    """The video of this name in a folder, or the folder of its extracted frames."""
-    candidates = [folder / f"{stem}{suffix}" for suffix in VIDEO_SUFFIXES]
-    try:
-        return next((path for path in (*candidates, folder / stem) if path.exists()), None)
-    except OSError as error:
-        raise DatasetError(f"{stem[:40]}…: no name of a video: {error.strerror}") from error
-
-
 def class_list(root: Path) -> list[str] | None:
     """What classes.txt says, if it is there."""
     return _lines(root / "classes.txt")
 
 
 def read_each(
-    read: Callable[[Source], OwnVideo], sources: Iterable[Source]
-) -> Iterator[OwnVideo | DatasetError]:
+    read: Callable[[Source], Iterable[OwnVideo]], sources: Iterable[Source]
+) -> Iterator[OwnVideo | Note | DatasetError]:
     """What `read` makes of each source, or why it cannot: for `assemble`, which names them all."""
     for source in sources:
         try:
-            yield read(source)
+            videos = list(read(source))
+            yield from videos
+            if not videos:
+                yield Note(f"{source}: no annotation in it, left out", loss=True)
         except DatasetError as error:
             yield error
 
@@ -126,16 +95,16 @@ def assemble(
     root: Path,
     split: int,
     part: str,
-    read: Iterable[OwnVideo | DatasetError],
+    read: Iterable[OwnVideo | Note | DatasetError],
     *,
     require_videos: bool = True,
 ) -> AnnotatedDataset:
-    """One part of a user's videos, which `read_each` made.
+    """One part of a user's videos, which `read_each` made, with notes on all that was odd.
 
     Raises:
         DatasetError: for an unknown split or part, or when no video is left; with all problems at
-            once for what could not be read, labels that classes.txt doesn't list, boxes outside
-            their frame, frames that a video doesn't have, and actors without a box.
+            once for what could not be read, labels that classes.txt doesn't list, boxes far
+            outside their frame, and frames that a video doesn't have.
     """
     if split != 1 or part not in PARTS:
         raise EmptyPartError(
@@ -143,41 +112,62 @@ def assemble(
             f"there is split 1 with parts {', '.join(PARTS)}"
         )
     read = list(read)
-    problems = [text for each in read if isinstance(each, DatasetError) for text in each.problems]
-    videos = [each for each in read if isinstance(each, OwnVideo)]
-    class_names = _class_names(root, videos) if videos else ()
+    notes = [each for each in read if isinstance(each, Note)]
+    unread = [each for each in read if isinstance(each, DatasetError)]
+    videos = list(without_copies(mended(each) for each in read if isinstance(each, OwnVideo)))
+    if not (videos or unread):
+        raise DatasetError("; ".join([f"{root}: nothing is annotated", *(n.text for n in notes)]))
+    class_names = _class_names(root, videos)
+    absent = [video for video in videos if require_videos and not is_there(video.path)]
+    problems = [text for error in unread for text in error.problems]
     problems += [text for video in videos for text in _problems_of(video, class_names)]
-    times = Counter(video.video for video in videos)
-    problems += [f"{root}: {name} is annotated {n} times" for name, n in times.items() if n > 1]
+    problems += _annotated_twice(root, videos)
+    if videos and not class_names:
+        problems.append(_without_boxes(root, videos))
     if problems:
-        absent = [video.video for video in videos if not video.path.exists()]
-        problems += [f"{video} is absent" for video in absent if require_videos]
+        problems += [f"{video.video} is absent" for video in absent]
         others = f"; {len(problems)} such problems" if len(problems) > 1 else ""
         raise DatasetError(problems[0] + others, problems)
-    chosen = _names_of(root, part, sorted(video.video for video in videos))
-    wanted = [video for video in videos if video.video in chosen]
-    missing = [v.video for v in wanted if not v.path.exists()] if require_videos else []
-    clips = tuple(_clip(video, class_names) for video in wanted if video.video not in missing)
-    if not clips:
-        raise EmptyPartError(
+    chosen, list_notes = _names_of(root, part, sorted(video.video for video in videos))
+    missing = [video for video in absent if video.video in chosen]
+    present = [video for video in videos if video.video in chosen and video not in absent]
+    clips = [_clip(video, class_names) for video in present]
+    useful = [clip for clip in clips if any(clip.boxes_by_frame) or clip.background_frames]
+    if not useful:
+        # Only a part that nobody filled is empty on purpose.
+        where = ", ".join(str(video.path) for video in missing)
+        raise (DatasetError if missing else EmptyPartError)(
             f"{root}: no video in part {part}: {len(videos)} are annotated, {len(missing)} of the "
-            "part are missing; name some in validation.txt or test.txt, or take --part trainval"
+            f"part are missing{f' ({where})' if where else ''}; name some in validation.txt or "
+            "test.txt, or take --part trainval"
         )
-    return AnnotatedDataset(name, split, part, class_names, clips, tuple(missing))
+    notes += [*list_notes, *(note for video in present for note in notes_of(video))]
+    notes += [
+        Note(f"{clip.video}: nothing to learn from, left out", loss=True)
+        for clip in clips
+        if clip not in useful
+    ]
+    absent_names = tuple(video.video for video in missing)
+    return AnnotatedDataset(
+        name, split, part, class_names, tuple(useful), absent_names, tuple(notes)
+    )
 
 
 def _class_names(root: Path, videos: Sequence[OwnVideo]) -> tuple[str, ...]:
     listed = class_list(root)
     if listed is not None:
         return tuple(listed)
-    labels = sorted({box.label for video in videos for box in video.boxes})
-    if not labels:
-        raise DatasetError(f"{root}: no box is annotated in {len(videos)} videos")
-    return tuple(labels)
+    return tuple(sorted({box.label for video in videos for box in video.boxes}))
+
+
+def _without_boxes(root: Path, videos: Sequence[OwnVideo]) -> str:
+    odd = [note.text for video in videos for note in notes_of(video)]
+    odd += [f"{video.path} is absent" for video in videos if not is_there(video.path)]
+    return "; ".join([f"{root}: no box is annotated in {len(videos)} videos", *odd])
 
 
 def _problems_of(video: OwnVideo, class_names: Sequence[str]) -> Iterator[str]:
-    """In one line each: unknown labels, boxes that lie nowhere, actors without a box."""
+    """In one line each: unknown labels, boxes that lie nowhere, frames that are not there."""
     width, height = video.size
     for box in video.boxes:
         place = f"{video.source}: frame {box.frame}: "
@@ -195,33 +185,59 @@ def _problems_of(video: OwnVideo, class_names: Sequence[str]) -> Iterator[str]:
             f"{video.source}: speaks of frame {beyond[0]}: expected frames 0 to "
             f"{video.frames - 1}; is {video.path} the video that was annotated?"
         )
-    for tube in sorted(video.declared_tubes - {box.tube for box in video.boxes}):
-        yield f"{video.source}: actor {tube} has no box in any frame"
 
 
-def _names_of(root: Path, part: str, names: Sequence[str]) -> set[str]:
-    test = set(_lines(root / "test.txt") or ())
-    rest = [name for name in names if name not in test]
-    by_hash = sorted(rest, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    listed = _lines(root / "validation.txt")
-    validation = set(by_hash[: len(rest) // VALIDATION_SHARE] if listed is None else listed)
-    if unknown := sorted((test | validation) - set(names)):
-        raise DatasetError(
-            f"{root}: a list names {unknown[0]}, which is not annotated; {len(unknown)} such names"
-        )
+def _annotated_twice(root: Path, videos: Sequence[OwnVideo]) -> Iterator[str]:
+    sources: dict[str, list[str]] = defaultdict(list)
+    for video in videos:
+        sources[video.video].append(str(video.source))
+    for name, found in sources.items():
+        if len(found) > 1:
+            yield f"{root}: {name} is annotated {len(found)} times: {', '.join(found)}; keep one"
+
+
+def _names_of(root: Path, part: str, names: Sequence[str]) -> tuple[set[str], list[Note]]:
+    """The videos of a part, and a note on each list that names others than those annotated."""
+    test, test_notes = _listed(root / "test.txt", names)
+    listed, validation_notes = _listed(root / "validation.txt", names)
+    rest = [name for name in names if name not in (test or ())]
+    by_hash = sorted(rest, key=_hash)
+    validation = set(by_hash[: len(rest) // VALIDATION_SHARE]) if listed is None else listed
     train = set(rest) - validation
-    parts = {"train": train, "validation": validation, "test": test, "all": set(names)}
-    return train | validation if part == "trainval" else parts[part]
+    parts = {"train": train, "validation": validation, "test": test or set(), "all": set(names)}
+    chosen = train | validation if part == "trainval" else parts[part]
+    return chosen, [*test_notes, *validation_notes]
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()  # a name may be no UTF-8
+
+
+def _listed(path: Path, names: Sequence[str]) -> tuple[set[str] | None, list[Note]]:
+    """The annotated videos that a list names, None without a list; what it names besides."""
+    lines = _lines(path)
+    if lines is None:
+        return None, []
+    names_of = {line: line.replace("\\", "/") for line in lines}  # it may be made on Windows
+    stems = {
+        line: name if name in names else without_suffix(name) for line, name in names_of.items()
+    }
+    found = {stem for stem in stems.values() if stem in names}
+    unknown = [line for line, stem in stems.items() if stem not in names]
+    if unknown and not found:
+        raise DatasetError(f"{path}: a list names {unknown[0]}, which is not annotated; nor others")
+    said = f"{path}: names of videos that are not annotated, left out ({len(unknown)})"
+    return found, [Note(f"{said}: {', '.join(unknown[:NAMES_SHOWN])}", True)] if unknown else []
 
 
 def _lines(path: Path) -> list[str] | None:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = decode_text(path.read_bytes())[0].splitlines()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: expected one name a line: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [same_form(line.strip()) for line in lines if line.strip()]
 
 
 def _clip(video: OwnVideo, class_names: tuple[str, ...]) -> AnnotatedClip:
@@ -233,7 +249,7 @@ def _clip(video: OwnVideo, class_names: tuple[str, ...]) -> AnnotatedClip:
         width=video.size[0],
         height=video.size[1],
         boxes_by_frame=tuple(_boxes_by_frame(video, class_names)),
-        examined_frames=video.examined_frames,
+        examined_frames=known_frames(video, class_names),
     )
 
 

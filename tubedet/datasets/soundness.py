@@ -1,9 +1,9 @@
 """What is wrong with a data set, before anything is trained on it: everything, not the first thing.
 
-Looked for are parts that cannot be loaded (malformed annotation, boxes outside their frame, unknown
-labels), videos that are absent or cannot be read, lengths and sizes other than annotated, actors
-without a box, labels that look like another one's misspelling, and sources on both sides of a
-division into parts.
+Problems make the truth wrong: parts that cannot be loaded (malformed annotation, boxes far outside
+their frame, unknown labels), videos that cannot be read, lengths and sizes other than annotated,
+labels that look like another one's misspelling, and sources on both sides of a division into parts.
+Notes are on what was put right or left out without harm: the loaders' own, and absent videos.
 """
 
 from collections import Counter
@@ -17,6 +17,7 @@ from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.datasets.named_datasets import load_named_dataset
 from tubedet.datasets.own_videos import class_list, video_facts
 from tubedet.errors import DatasetError, EmptyPartError
+from tubedet.notes import Note
 
 PARTS = ("train", "validation", "test")
 OWN_FORMATS = ("folder", "cvat", "ava", "coco")
@@ -50,8 +51,8 @@ class Problem:
 
 def check_dataset(
     name_and_path: str, split: int = 1
-) -> Iterator[VideoChecked | Problem | ClassCount]:
-    """Look at all parts of a data set; problems come as they are found, the counts last.
+) -> Iterator[VideoChecked | Problem | Note | ClassCount]:
+    """Look at all parts of a data set; problems and notes come as they are found, the counts last.
 
     Parts that a data set does not have, or that are empty on purpose, count as problems only if
     no part can be loaded at all.
@@ -70,8 +71,10 @@ def check_dataset(
         if not (parts and is_empty):
             yield Problem(text)
     yield from _check_videos(parts)
+    yield from dict.fromkeys(note for data in parts.values() for note in data.notes)
     for part, data in parts.items():
-        yield from (Problem(f"{part}: {video} is absent") for video in data.missing_videos)
+        for video in data.missing_videos:
+            yield Note(f"{part}: {video} is absent, so left out", loss=True)
     yield from map(Problem, _leaks(parts))
     if any(data.name in OWN_FORMATS for data in parts.values()):
         yield from map(Problem, _alike(name_and_path, parts))
