@@ -1,7 +1,7 @@
 """Boxes with a tag of label and score, drawn to be read at 240 lines as well as at 4K.
 
 Sizes follow the shorter side of the frame. Text is drawn four times too large and shrunk, which
-smooths the stroke font of OpenCV 4; that font is ASCII only and shows anything else as "?".
+smooths the strokes of OpenCV 4's letters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.detections import Detection
+from tubedet.render.label_text import FONT, drawn_label
 from tubedet.render.palette import Rgb, class_color, text_color
 
 RgbImage = NDArray[np.uint8]
@@ -21,7 +22,6 @@ RgbImage = NDArray[np.uint8]
 FAINT_OPACITY = 0.45  # of a box that was found on an earlier frame
 _RIM_SHADE = 0.6  # brightness left in the rim that sets a line off from its own colour
 _OVERSAMPLING = 4
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _FONT_CAP_HEIGHT = 22  # px of a capital at scale 1, in OpenCV 4 and 5
 
 
@@ -130,14 +130,14 @@ def _tag_ink(
 
     A text that is too long for the frame is squeezed into it.
     """
-    text = f"{detection.label} {detection.score:.2f}"
+    text = f"{drawn_label(detection.label, detection.class_index)} {detection.score:.2f}"
     cap = pen.cap_height * _OVERSAMPLING
     margin = round(0.5 * pen.cap_height) * _OVERSAMPLING
     scale = cap / _FONT_CAP_HEIGHT
     strokes = max(1, round(1.6 * scale))
-    (text_width, _), _ = cv2.getTextSize(text, _FONT, scale, strokes)
+    (text_width, _), _ = cv2.getTextSize(text, FONT, scale, strokes)
     large = np.zeros((cap + 2 * margin, text_width + 2 * margin), dtype=np.uint8)
-    cv2.putText(large, text, (margin, margin + cap), _FONT, scale, 255, strokes, cv2.LINE_AA)
+    cv2.putText(large, text, (margin, margin + cap), FONT, scale, 255, strokes, cv2.LINE_AA)
     width = min(frame_width, ceil(large.shape[1] / _OVERSAMPLING))
     height = min(frame_height, large.shape[0] // _OVERSAMPLING)
     small = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
