@@ -1,6 +1,6 @@
 """The `.h5` of yolo2-pytorch: one HDF5 dataset for each tensor, named by its state-dict key.
 
-h5py reads it, an extra: `pip install tubedet[h5]`. Files of 2017 have no batch counters. Only
+h5py reads it, of the extra `h5`. Files of 2017 have no batch counters. Only
 plain datasets are read: no links out of the file, nothing compressed, nothing that a file may
 promise and not hold.
 
@@ -25,6 +25,7 @@ from tubedet.checkpoints.name_mapping import (
 )
 from tubedet.checkpoints.voc_weights import HEAD, VocWeights, voc_detector_outline
 from tubedet.errors import WeightsError
+from tubedet.extras import needed_for
 
 KIND = "YOLOv2 weights as .h5 of yolo2-pytorch"
 LICENCE = "LicenseRef-unknown"
@@ -39,8 +40,8 @@ def read_h5(path: Path, width: float = 1.0) -> VocWeights:
         width: of a narrow twin, for tests.
 
     Raises:
-        WeightsError: if the file is absent, damaged, does not fit, or is not finite, or if h5py is
-            not installed.
+        WeightsError: if the file is absent, damaged, does not fit, or is not finite.
+        UsageError: if h5py is not installed.
     """
     outline = voc_detector_outline("direct", width)
     with _opened(path) as file:
@@ -61,12 +62,8 @@ def read_h5(path: Path, width: float = 1.0) -> VocWeights:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    try:
+    with needed_for(".h5 files", "h5py"):
         import h5py  # noqa: PLC0415
-    except ImportError as error:
-        raise WeightsError(
-            f"{path}: .h5 files are read by h5py, which is not installed; pip install tubedet[h5]"
-        ) from error
     try:
         with h5py.File(path, "r") as file:
             yield file

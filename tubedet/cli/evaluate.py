@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tubedet.cli.console import complain, report_absent, say, show_table, with_bar
+from tubedet.cli.console import (
+    complain,
+    report_absent,
+    report_notes,
+    say,
+    show_table,
+    with_bar,
+)
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +70,7 @@ def evaluate(
     Rows with a tube number are measured as tubes too (video-mAP).
     """
     from tubedet.datasets.named_datasets import load_named_dataset
-    from tubedet.evaluation.plots import plot_precision_recall
+    from tubedet.evaluation.plots import plot_precision_recall, require_matplotlib
     from tubedet.evaluation.results_table import write_per_class_csv, write_result_json
     from tubedet.evaluation.rules import rule_named
     from tubedet.evaluation.scoring import Protocol
@@ -76,9 +83,12 @@ def evaluate(
         from tubedet.video.preprocess import require_flow_images
 
         require_flow_images(flow_images)
+    if plot is not None:
+        require_matplotlib()
     protocol = Protocol(rule_named(rule), all_boxes)
     dataset = load_named_dataset(data, split, part, require_videos=detections is None)
     report_absent(dataset.missing_videos)
+    report_notes(dataset.notes)
     if detections is not None:
         result = _score_file(detections, dataset, protocol)
     else:

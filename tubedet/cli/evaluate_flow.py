@@ -34,7 +34,7 @@ def evaluate_flow(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     """Measure flow networks on MPI-Sintel beside OpenCV's DIS and the paper's Table I."""
-    from tubedet import flow_pipeline
+    from tubedet import pipeline
     from tubedet.datasets.sintel import list_sintel
     from tubedet.evaluation.comparison_tables import table_of_flow, write_table
     from tubedet.evaluation.flow_error import dis_estimator
@@ -49,7 +49,7 @@ def evaluate_flow(
     estimators = {"DIS-fast (OpenCV, CPU)": dis_estimator("fast")}
     networks: list[str | None] = [*weights] if weights else [None]
     for each in networks:
-        network = flow_pipeline.load_flow_estimator(each, device=device)
+        network = pipeline.load_flow_estimator(each, device=device)
         estimators[each or "bundled weights"] = torch_estimator(network)
     measured = [
         (row.estimator, row.error.mean_px, row.ms_a_pair) for row in _run(pairs, estimators)

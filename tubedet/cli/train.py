@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 from tubedet.cli import train_options as options
-from tubedet.cli.console import TrainingView, report_absent, say, show_table
+from tubedet.cli.console import TrainingView, report_absent, report_notes, say, show_table
 from tubedet.cli.train_options import Part
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def train(
             run.require_unused()
         training, validation = _load(data, split, part, chosen)
         if processes.is_first:
-            absent = [each.missing_videos for each in (training, validation) if each]
-            report_absent([video for videos in absent for video in videos])
+            loaded = [each for each in (training, validation) if each]
+            report_absent([video for each in loaded for video in each.missing_videos])
+            report_notes(note for each in loaded for note in each.notes)
         trainer = prepare_training(
             chosen,
             training,

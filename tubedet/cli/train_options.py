@@ -129,7 +129,7 @@ DryRun = Annotated[
 ]
 TensorBoard = Annotated[
     bool,
-    Option("--tensorboard", help="Log to RUN/tensorboard too; needs the extra 'tensorboard'."),
+    Option("--tensorboard", help="Log to RUN/tensorboard too; needs the extra 'train'."),
 ]
 Device = Annotated[str, Option(help="auto, cpu, cuda, mps.")]
 Debug = Annotated[bool, Option("--debug", help="Show where an error arose.")]

@@ -6,6 +6,7 @@ a frame whose best score reaches the threshold.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class ThresholdRow:
 
 def best_scores(detector: Detector, frames_rgb: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
     """The highest score of every frame (T,) of footage that comes as pictures (H, W, 3)."""
-    frames = (VideoFrame(t, None, None, rgb) for t, rgb in enumerate(frames_rgb))
+    frames = (VideoFrame(t, None, Fraction(t), rgb) for t, rgb in enumerate(frames_rgb))
     seen = (
         (None, detector.look(stack_pairs([pair], detector.input_size))[0])
         for pair in pair_frames(frames)

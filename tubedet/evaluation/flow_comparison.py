@@ -26,6 +26,7 @@ from tubedet.render.contact_sheet import contact_sheet
 from tubedet.render.flow_color import flow_to_rgb
 from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.reader import VideoReader
+from tubedet.video.time_range import FrameNumber
 
 Image = NDArray[np.uint8]
 
@@ -61,7 +62,7 @@ def middle_pairs(data: AnnotatedDataset, size: int) -> Iterator[Image]:
 def video_pair(video: Path, frame: int, size: int) -> Image:
     """A frame of a video and its successor; VideoError if they can't be read."""
     with VideoReader(video) as reader:
-        pair = next(pair_frames(reader.frames(frame)))
+        pair = next(pair_frames(reader.frames(FrameNumber(frame))))
     return _stretched(np.stack([pair.first.rgb, pair.second.rgb]), size)
 
 

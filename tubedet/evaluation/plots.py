@@ -5,15 +5,23 @@ from contextlib import suppress
 from itertools import zip_longest
 from math import ceil
 from pathlib import Path
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from tubedet.errors import OutputError
 from tubedet.evaluation.scoring import EvaluationResult
+from tubedet.extras import needed_for
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = 5
 Points = Sequence[tuple[float, float]]  # x, y
+
+
+def require_matplotlib() -> None:
+    """To be asked before hours of work that end in a picture; UsageError if it is absent."""
+    with needed_for("curves", "matplotlib"):
+        import matplotlib.figure  # noqa: F401, PLC0415
 
 
 def plot_precision_recall(result: EvaluationResult, path: Path) -> None:
@@ -21,12 +29,11 @@ def plot_precision_recall(result: EvaluationResult, path: Path) -> None:
 
     Raises:
         OutputError: if it can't be written.
+        UsageError: if matplotlib is not installed.
     """
     classes = list(result.trimmed[0].curves)
     rows = ceil(len(classes) / COLUMNS)
-    # No pyplot: it keeps global state and may look for a screen.
-    figure = Figure(figsize=(3 * COLUMNS, 2.8 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(3 * COLUMNS, 2.8 * rows)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
     for panel, index in zip_longest(panels.flat, classes):
         if index is None:
@@ -49,9 +56,9 @@ def plot_iou_curves(curves: Mapping[str, Points], path: Path) -> None:
 
     Raises:
         OutputError: if it can't be written.
+        UsageError: if matplotlib is not installed.
     """
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(7, 5)
     panel = figure.subplots()
     for run, points in curves.items():
         thresholds, values = zip(*points, strict=True)
@@ -69,9 +76,9 @@ def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> N
 
     Raises:
         OutputError: if it can't be written.
+        UsageError: if matplotlib is not installed.
     """
-    figure = Figure(figsize=(9, 4 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(9, 4 * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat
     for panel, (title, lines) in zip(axes, panels.items(), strict=True):
         panel.set_title(title, fontsize=10)
@@ -84,7 +91,18 @@ def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> N
     _write(figure, path)
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _figure(width_in: float, height_in: float) -> "Figure":
+    with needed_for("curves", "matplotlib"):
+        # No pyplot: it keeps global state and may look for a screen.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: "Figure", path: Path) -> None:
     pending = path.with_name(f".{path.name}.part")
     try:
         figure.savefig(pending, dpi=100, format="png")

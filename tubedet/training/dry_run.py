@@ -1,6 +1,5 @@
 """Two steps of a run that leave nothing behind: does everything load, does it fit into memory?"""
 
-import resource
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -39,12 +38,20 @@ def dry_run(trainer: Trainer) -> Iterator[Finding]:
         losses = ", ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
         seconds = recipe.batch_size / step.samples_per_s
         yield Finding(f"step {step.step}", f"{seconds:.1f} s; {losses}")
-    yield Finding("peak memory", f"{peak_memory(trainer.device) / GIB:.2f} GiB")
+    peak = peak_memory(trainer.device)
+    yield Finding("peak memory", "not measured" if peak is None else f"{peak / GIB:.2f} GiB")
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes that this process has held at most: on a GPU its tensors, elsewhere everything."""
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that this process has held at most: on a GPU its tensors, elsewhere everything.
+
+    None on the processor of a system that does not say, such as Windows.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux

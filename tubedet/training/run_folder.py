@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from tubedet.checkpoints.run_state import read_run_state, write_run_state
 from tubedet.errors import OutputError, WeightsError
+from tubedet.evaluation.plots import require_matplotlib
 from tubedet.training.tensorboard_log import TensorBoardLog
 
 
@@ -35,7 +36,7 @@ class RunFolder:
 
     Raises:
         OutputError: if the folder cannot be made or written.
-        UsageError: if TensorBoard is asked for and not installed.
+        UsageError: if matplotlib, or TensorBoard that is asked for, is not installed.
     """
 
     def __init__(self, folder: Path, *, writes: bool = True, tensorboard: bool = False) -> None:
@@ -43,6 +44,7 @@ class RunFolder:
         self._board = TensorBoardLog(folder / "tensorboard") if tensorboard and writes else None
         if not writes:
             return
+        require_matplotlib()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

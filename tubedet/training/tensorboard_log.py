@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tubedet.errors import UsageError
+from tubedet.extras import needed_for
 
 
 class TensorBoardLog:
@@ -17,13 +17,9 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
+        with needed_for("TensorBoard logs", "tensorboard"):
             # Optional, and a second to import.
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
-        except ImportError as error:
-            raise UsageError(
-                "TensorBoard is not installed: pip install tubedet[tensorboard]"
-            ) from error
         self._folder, self._make = folder, SummaryWriter
         self._writer: Any = None
 
