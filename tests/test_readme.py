@@ -8,6 +8,8 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import typer
@@ -19,7 +21,7 @@ from tests.scripted_detector import ScriptedDetector
 from tests.sintel_layout import write_sintel
 from tests.synthetic_video import square_xyxy, write_video
 from tests.ucf_layout import tube, video_record, write_layout
-from tubedet import errors, flow_pipeline, pipeline
+from tubedet import errors, pipeline
 from tubedet.cli.app import app
 from tubedet.labels import UCF101_24
 from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
@@ -36,13 +38,17 @@ COMMANDS = [line.partition(" #")[0].strip() for line in CONSOLE.splitlines() if 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the videos that the README names, and no network."""
+    """A working folder with the videos and frames that the README names, and no network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "load_detector", lambda *_, **__: ScriptedDetector())
     (tmp_path / "holiday").mkdir()
     write_video(tmp_path / "holiday" / "beach.mp4", frames=4, width=64, height=48)
     # Long enough for the minute at which one of the commands begins.
     write_video(tmp_path / "video.mp4", frames=125, width=64, height=48, fps=Fraction(2))
+    (tmp_path / "frames").mkdir()
+    for number in range(1, 5):
+        picture = np.full((48, 64, 3), 9 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / "frames" / f"{number:05d}.jpg"), picture)
     return tmp_path
 
 
@@ -51,7 +57,7 @@ def test_every_detect_command_runs(folder: Path) -> None:
     assert len(commands) >= 3
     for command in commands:
         words = shlex.split(command)[1:]
-        overwrite = [] if "--help" in words else ["--overwrite"]
+        overwrite = [] if {"--help", "--resume"} & set(words) else ["--overwrite"]
         result = CliRunner().invoke(app, [*words, *overwrite])
         assert result.exit_code == 0, f"{command}: {result.output}"
     assert (folder / "tubedet-output" / "video.tubedet.mp4").is_file()
@@ -60,7 +66,7 @@ def test_every_detect_command_runs(folder: Path) -> None:
 
 def test_every_flow_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = TorchFlow(KnownFlow(), device="cpu")
-    monkeypatch.setattr(flow_pipeline, "load_flow_estimator", lambda *_, **__: estimator)
+    monkeypatch.setattr(pipeline, "load_flow_estimator", lambda *_, **__: estimator)
     commands = [command for command in COMMANDS if command.startswith("tubedet flow")]
     assert commands
     for command in commands:
@@ -72,7 +78,7 @@ def test_every_flow_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_evaluate_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = TorchFlow(KnownFlow(), device="cpu")
-    monkeypatch.setattr(flow_pipeline, "load_flow_estimator", lambda *_, **__: estimator)
+    monkeypatch.setattr(pipeline, "load_flow_estimator", lambda *_, **__: estimator)
     video = "Biking/v_Biking_g01_c01"
     boxes = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in (square_xyxy(0, 320, 240),)]
     write_layout(folder / "UCF", {video: video_record(1, tube(0, boxes))}, [video])
@@ -110,7 +116,11 @@ def test_a_video_on_stdin_becomes_json_lines_on_stdout(folder: Path) -> None:
 def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 125
+    printed = capsys.readouterr().out.splitlines()
+    CliRunner().invoke(app, ["detect", "video.mp4"], catch_exceptions=False)
+    rows = (folder / "tubedet-output" / "video.csv").read_text().splitlines()[1:]
+    assert len(printed) == 125
+    assert [line.split()[1] for line in printed] == [row.split(",")[5] for row in rows]
 
 
 def test_every_recipe_has_its_command() -> None:
@@ -153,4 +163,5 @@ def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     raised = {kind.exit_code for kind in kinds if issubclass(kind, errors.TubedetError)}
-    assert documented == {0, errors.EXIT_BATCH_FAILED, errors.EXIT_INTERRUPTED} | raised
+    assert documented == {0, errors.EXIT_BATCH_FAILED} | raised
+    assert "| 130, 143, 129 |" in README  # 128 + the number of SIGINT, SIGTERM, SIGHUP
