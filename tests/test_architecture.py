@@ -15,24 +15,23 @@ PACKAGE = ROOT / "tubedet"
 # An import points only to an earlier layer or into its own part; parts of a layer do not meet.
 LAYERS = (
     {"errors", "notes", "labels", "boxes", "detections"},
+    {"extras"},
     {"video", "models"},
     {"checkpoints", "runtime", "tubes", "render", "writers", "datasets"},
-    {"run", "video_run"},
-    {"pipeline", "flow_pipeline"},
+    {"run"},
+    {"pipeline"},
     {"evaluation", "batch", "benchmark"},
     {"training"},
     {"cli"},
 )
 HOMES = {
     "defusedxml": ("datasets/cvat.py",),
+    "anyascii": ("render/",),
     "av": ("video/", "writers/mp4"),
     "cv2": ("render/", "video/preprocess.py", "datasets/"),
     "h5py": ("checkpoints/",),
     "matplotlib": ("evaluation/plots.py",),
-    "onnxruntime": ("runtime/",),
-    "openvino": ("runtime/",),
     "pandas": ("writers/", "evaluation/", "datasets/row_files.py"),
-    "ray": ("batch/cluster.py",),
     "rich": ("cli/",),
     "safetensors": ("checkpoints/",),
     "scipy": ("datasets/jhmdb_21.py",),
