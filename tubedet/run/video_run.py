@@ -7,7 +7,6 @@ from time import perf_counter
 from typing import Any
 
 from tubedet import __version__
-from tubedet.errors import OutputError
 from tubedet.notes import Note
 from tubedet.run.events import VideoDone
 from tubedet.run.jobs import VideoJob
@@ -15,7 +14,7 @@ from tubedet.run.work import Work
 from tubedet.video.file_names import is_image_name
 from tubedet.video.reader import VideoReader
 from tubedet.video.time_range import FrameNumber, Moment
-from tubedet.writers.run_meta import RunMeta
+from tubedet.writers.run_meta import RunMeta, as_asked
 from tubedet.writers.target import OutputTarget
 from tubedet.writers.transaction import OutputTransaction
 from tubedet.writers.writer import FrameResult
@@ -75,16 +74,13 @@ class VideoRun:
         """End the outputs: all of them, or what there is, or none if there is no frame.
 
         Raises:
-            OutputError: if complete outputs could not all be given their names.
+            OutputError: if complete outputs could not all be given their names; the run is then to
+                be ended once more, as not complete.
         """
         assert self.outputs is not None
         self.complete = complete
         if complete:
-            try:
-                self.outputs.commit()
-            except OutputError:
-                self.complete = False
-                raise
+            self.outputs.commit()
         elif self.processed:
             self.outputs.keep_partial()
         else:
@@ -149,15 +145,15 @@ class VideoRun:
 
 def asked_for(job: VideoJob, work: Work) -> dict[str, object]:
     """What `RunMeta.asked` will be, before anything is read."""
-    span = work.plan.span
-    return {
-        "source": identity_of(job.source),
-        "weights": work.weights_sha256,
-        "start": _as_option(span.start),
-        "end": _as_option(span.end),
-        "stride": work.plan.stride,
-        **work.settings,
-    }
+    plan = work.plan
+    return as_asked(
+        source=identity_of(job.source),
+        weights=work.weights_sha256,
+        start=_as_option(plan.span.start),
+        end=_as_option(plan.span.end),
+        stride=plan.stride,
+        settings=work.settings,
+    )
 
 
 def identity_of(source: Path) -> dict[str, int]:

@@ -110,14 +110,14 @@ class RunMeta:
     @property
     def asked(self) -> dict[str, object]:
         """Source, weights and settings: runs for which they are equal have the same results."""
-        return {
-            "source": dict(self.source),
-            "weights": self.weights_sha256,
-            "start": self.start,
-            "end": self.end,
-            "stride": self.stride,
-            **self.settings,
-        }
+        return as_asked(
+            source=self.source,
+            weights=self.weights_sha256,
+            start=self.start,
+            end=self.end,
+            stride=self.stride,
+            settings=self.settings,
+        )
 
     def differences(self, asked: Mapping[str, object]) -> list[str]:
         """What sets this run apart from one that is asked for, in words; nothing if it does not."""
@@ -127,3 +127,17 @@ class RunMeta:
             for name in dict.fromkeys((*mine, *asked))
             if mine.get(name) != asked.get(name)
         ]
+
+
+def as_asked(
+    *,
+    source: Mapping[str, int],
+    weights: str | None,
+    start: str | None,
+    end: str | None,
+    stride: int,
+    settings: Mapping[str, object],
+) -> dict[str, object]:
+    """All by which runs are compared, each under the name that messages use."""
+    own = {"source": dict(source), "weights": weights, "start": start, "end": end, "stride": stride}
+    return {**own, **settings}
