@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tubedet.notes import Note
 from tubedet.video.container import open_container, video_stream_of
+from tubedet.video.file_names import is_image_pattern
 from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.writers.mp4_audio import MAX_TICKS
 from tubedet.writers.mp4_metadata import carry_chapters, carry_names, carry_tags
@@ -201,7 +202,7 @@ class Recording:
 
 def _source_of_tracks(source: Path) -> Path | None:
     """The file that may hold sound; None where frames are files."""
-    images = source.is_dir() or ("%" in source.name and not source.exists())
+    images = source.is_dir() or (is_image_pattern(source) and not source.exists())
     return None if images else source
 
 
