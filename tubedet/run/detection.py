@@ -24,6 +24,7 @@ from tubedet.video.frame_pairs import FramePair, pair_frames
 from tubedet.video.preprocess import FrameGeometry, stack_pairs, stack_with_flow_images
 from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
+from tubedet.writers.track_rows import as_in_rows
 from tubedet.writers.writer import FrameResult
 
 # A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
@@ -96,8 +97,10 @@ class DetectionWork:
     @property
     def notes(self) -> list[Note]:
         """Labels that could not be drawn as they are written."""
-        spelled = {label: drawn_label(label, index) for label, index in self._drawn.items()}
-        names = [f"{label} (as {spelled[label]})" for label in undrawable(self._drawn)]
+        names = [
+            f"{label} (as {drawn_label(label, self._drawn[label])})"
+            for label in undrawable(self._drawn)
+        ]
         return [Note(f"drawn in other letters: {', '.join(names)}")] if names else []
 
     def resume_state(self) -> dict[str, Any]:
@@ -130,7 +133,8 @@ class DetectionWork:
         """With its boxes, or faintly the latest ones where none were looked for."""
         faint = result.found is None
         if result.found is not None:
-            self._latest = tuple(map(_as_in_rows, result.found.detections))
+            # As where rows are taken over.
+            self._latest = tuple(map(as_in_rows, result.found.detections))
             self._drawn |= {box.label: box.class_index for box in self._latest}
         frame = result.frame
         rgb = annotate(frame.rgb, self._latest, faint=faint)
@@ -200,12 +204,6 @@ class DetectionWork:
         if not detector.uses_flow_images:
             raise UsageError(f"{detector.description}: makes its own flow, leave flow images out")
         return stack_with_flow_images(pairs, detector.input_size, folder)
-
-
-def _as_in_rows(box: Detection) -> Detection:
-    """Rounded as a row, so that a run that takes rows over draws the same."""
-    x1, y1, x2, y2 = (round(edge, 2) for edge in box.box_xyxy)
-    return replace(box, score=round(box.score, 4), box_xyxy=(x1, y1, x2, y2))
 
 
 NOT_SEEN = Glimpse(Tensor())  # stands for a pair of which the rows are known

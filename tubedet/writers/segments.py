@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tubedet.detections import Detection, FrameDetections
 from tubedet.errors import OutputError
 from tubedet.writers.csv import CsvFile
+from tubedet.writers.track_rows import as_in_rows
 from tubedet.writers.writer import FrameResult
 
 COLUMNS = ("video", "tube", "label", "start_frame", "end_frame", "start_s", "end_s", "score")
@@ -77,7 +78,7 @@ class SegmentsWriter(CsvFile):
         self.put((self.target.video, segment.tube, segment.label, *frames, *times, score))
 
     def _ended_by(self, found: FrameDetections) -> Iterator[ActionSegment]:
-        for box in found.detections:
+        for box in map(as_in_rows, found.detections):
             if box.tube is None:
                 continue
             current = self._open.get(box.tube)
@@ -94,7 +95,7 @@ class SegmentsWriter(CsvFile):
 
 def _begun(found: FrameDetections, box: Detection, tube: int) -> ActionSegment:
     frame, time_s = found.frame, found.time_s
-    return ActionSegment(tube, box.label, frame, frame, time_s, time_s, round(box.score, 4), 1)
+    return ActionSegment(tube, box.label, frame, frame, time_s, time_s, box.score, 1)
 
 
 def _prolonged(segment: ActionSegment, found: FrameDetections, box: Detection) -> ActionSegment:
@@ -103,6 +104,6 @@ def _prolonged(segment: ActionSegment, found: FrameDetections, box: Detection) -
         segment,
         end_frame=found.frame,
         end_s=found.time_s,
-        score=segment.score + (round(box.score, 4) - segment.score) / boxes,
+        score=segment.score + (box.score - segment.score) / boxes,
         boxes=boxes,
     )

@@ -1,8 +1,9 @@
 """The row schema of every table that is written: one row a box, none for a frame without boxes."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from tubedet.detections import FrameDetections
+from tubedet.detections import Detection, FrameDetections
 
 
 class Row(NamedTuple):
@@ -31,12 +32,14 @@ def rows_of(video: str, found: FrameDetections) -> list[Row]:
 
     Rounding here keeps the numbers of all formats alike.
     """
-    rows = []
-    for detection in found.detections:
-        x1, y1, x2, y2 = (round(edge, 2) for edge in detection.box_xyxy)
-        time_s, score = round(found.time_s, 6), round(detection.score, 4)
-        rows.append(
-            Row(video, found.frame, found.pts, time_s, detection.tube, detection.label, score,
-                x1, y1, x2, y2)
-        )  # fmt: skip
-    return rows
+    time_s = round(found.time_s, 6)
+    return [
+        Row(video, found.frame, found.pts, time_s, box.tube, box.label, box.score, *box.box_xyxy)
+        for box in map(as_in_rows, found.detections)
+    ]
+
+
+def as_in_rows(box: Detection) -> Detection:
+    """A box with the numbers that its row has; again, it stays as it is."""
+    x1, y1, x2, y2 = (round(edge, 2) for edge in box.box_xyxy)
+    return replace(box, score=round(box.score, 4), box_xyxy=(x1, y1, x2, y2))
