@@ -1,24 +1,30 @@
 """The whole detector: sizes, cost and gradient of every preset."""
 
-import json
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.golden import reference_json
+from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.labels import UCF101_24
-from tubedet.models.motion_input import ResizedFlow, encode_motion, flow_input_size
-from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
+from tubedet.models.presets import (
+    PRESETS,
+    DetectorConfig,
+    build_detector,
+    config_from_dict,
+)
 from tubedet.models.yolov2.anchors import VOC_2016
 
 FLOW_PRESETS = [preset for preset in PRESETS if preset != "brox"]
 
 
 def config(preset: str, **settings: Any) -> DetectorConfig:
-    return DetectorConfig(preset=preset, class_names=UCF101_24, anchors_wh=VOC_2016, **settings)
+    return config_from_dict(
+        {"preset": preset, "class_names": UCF101_24, "anchors_wh": VOC_2016, **settings}
+    )
 
 
 def narrow(preset: str) -> nn.Module:
@@ -83,99 +89,45 @@ def test_gradient_reaches_the_first_layer_and_is_finite_on_identical_frames(pres
     assert gradient.abs().sum() > 0
 
 
-def test_motion_input_is_the_encoding_of_the_brox_images() -> None:
-    flow = torch.tensor([3.0, -4.0]).view(1, 2, 1, 1)
-    expected = torch.tensor([16 * 3 + 128, 16 * -4 + 128, 16 * 5 + 128]) / 255
-    torch.testing.assert_close(encode_motion(flow).flatten(), expected)
-
-
-@pytest.mark.parametrize(
-    ("input_size", "expected"), [(320, 192), (256, 128), (224, 128), (416, 192), (64, 64)]
-)
-def test_flow_of_light_is_estimated_near_half_the_input(input_size: int, expected: int) -> None:
-    assert flow_input_size(input_size) == expected
-
-
-def test_resized_flow_is_in_pixels_of_the_clip_it_was_given() -> None:
-    class OnePixelRight(nn.Module):
-        def forward(self, clip: Tensor) -> Tensor:
-            assert clip.shape[-2:] == (64, 64)
-            return torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(len(clip), 2, 64, 64)
-
-    flow = ResizedFlow(OnePixelRight(), 64)(torch.zeros(1, 3, 2, 128, 256))
-    assert flow.shape == (1, 2, 128, 256)
-    torch.testing.assert_close(flow[0, :, 5, 5], torch.tensor([4.0, 0.0]))
-
-
-def test_flow_at_the_size_of_the_clip_is_the_same_as_resized_to_that_size() -> None:
-    class Difference(nn.Module):
-        def forward(self, clip: Tensor) -> Tensor:
-            return clip[:, :2, 1] - clip[:, :2, 0]
-
-    clip = torch.rand(2, 3, 2, 64, 128) * 255
-    torch.testing.assert_close(
-        ResizedFlow(Difference(), (64, 128))(clip), Difference()(clip), atol=0, rtol=0
-    )
-
-
 def test_light_has_about_ten_million_parameters() -> None:
     with torch.device("meta"):
         network = build_detector(config("light"))
     assert 9e6 < sum(p.numel() for p in network.parameters()) < 11e6
 
 
-def test_config_survives_json() -> None:
-    before = config("light", input_size=256, flow_size=192)
-    assert DetectorConfig.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+@pytest.mark.parametrize("preset", ["flownet2-sd", "brox"])
+def test_parameters_of_the_paper_s_networks_are_grouped_by_part(preset: str) -> None:
+    network = small_network(small_config(preset))
+    groups = network.parameter_groups()
+    starts = {part: {name.split(".")[0] for name, _ in group} for part, group in groups.items()}
+    assert starts == {
+        "flow": set() if preset == "brox" else {"flow"},
+        "rgb": {"rgb_stream"},
+        "motion": {"motion_stream"},
+        "head": {"fusion"},
+    }
+    names = [name for group in groups.values() for name, _ in group]
+    assert sorted(names) == sorted(name for name, _ in network.named_parameters())
+    assert network.fixed_statistics() == network.leading_rgb_layers(3) == []
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"preset": "yolo9000"},
-        {"input_size": 100},
-        {"input_size": 64 * 10**6},
-        {"streams": "three"},
-        {"flow_size": -64},
-        {"flow_size": 100},
-        {"class_names": ()},
-        {"anchors_wh": ()},
-    ],
-)
-def test_impossible_config_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"preset|multiple|class|streams"):
-        DetectorConfig.from_dict({**config("flownet2-sd").to_dict(), **settings})
+@pytest.mark.parametrize("preset", ["flownet2-sd", "brox"])
+def test_each_stream_sees_its_own_frame(preset: str) -> None:
+    network = small_network(small_config(preset))
+    clip = seeded_clip(64)
+    second = torch.stack([clip[:, :, 0], clip[:, :, 0].flip(3)], dim=2)
+    with torch.inference_mode():
+        (rgb, motion), (same, changed) = network.features(clip), network.features(second)
+        expected = network.rgb_stream(clip[:, :, 0] / 255)
+    assert torch.equal(rgb, same)
+    assert torch.equal(rgb, expected)
+    assert not torch.equal(motion, changed)
 
 
-def test_motion_alone_is_what_is_left_without_the_rgb_features() -> None:
-    torch.manual_seed(0)
-    network = build_detector(config("light", input_size=64)).eval()
-    clip = torch.rand(2, 3, 2, 64, 64) * 255
-    both, alone = network.with_motion_alone(clip).chunk(2)
-    torch.testing.assert_close(both, network(clip))
-    motion = network.motion_stream(network.motion(clip))
-    # In the place of the missing half, the other one counts twice, as with dropout.
-    silence = torch.zeros_like(network.rgb_stream(clip[:, :, 0] / 255))
-    expected = network.fusion(silence, 2 * motion)
-    torch.testing.assert_close(alone, expected)
-
-
-@pytest.mark.parametrize("preset", ["light", "flownet2-sd", "brox"])
-def test_a_network_of_one_stream_lacks_the_other(preset: str) -> None:
-    settings = {"input_size": 64, "width": 1 / 16}
-    rgb, motion, both = (
-        build_detector(config(preset, streams=streams, **settings)).eval()
-        for streams in ("rgb", "motion", "both")
-    )
-    parts = {name.split(".")[0] for name in both.state_dict()}
-    assert {name.split(".")[0] for name in rgb.state_dict()} == parts - {"flow", "motion_stream"}
-    assert {name.split(".")[0] for name in motion.state_dict()} == parts - {"rgb_stream"}
-    clip = torch.rand(1, 3, 2, 64, 64) * 255
-    other_second = torch.stack([clip[:, :, 0], clip[:, :, 0]], dim=2)
-    torch.testing.assert_close(rgb(clip), rgb(other_second), rtol=0, atol=0)
-    assert not torch.equal(motion(clip), motion(other_second))
-    # A stream that is there answers as in the network of both.
-    motion.load_state_dict({n: v for n, v in both.state_dict().items() if n in motion.state_dict()})
-    features = motion.motion_stream(motion.motion(clip))
-    silence = torch.zeros_like(both.rgb_stream(clip[:, :, 0] / 255))
-    torch.testing.assert_close(motion(clip), both.fusion(silence, features))
+def test_stored_flow_enters_as_the_image_that_it_is() -> None:
+    network, clip = small_network(small_config("brox")), seeded_clip(64)
+    with torch.inference_mode():
+        _, motion = network.features(clip)
+        expected = network.motion_stream(clip[:, :, 1] / 255)
+    assert motion.std() > 1e-2
+    assert torch.equal(motion, expected)

@@ -3,34 +3,11 @@
 Differentiable from the two frames to the raw predictions; knows nothing of files or of losses.
 """
 
-import torch
-from torch import Tensor, cat, nn
+from typing import Any
 
-from tubedet.models.early_fusion import EarlyFusion
-from tubedet.models.flow_histograms import FlowHistogramStream
-from tubedet.models.motion_input import encode_motion
-from tubedet.models.motion_over_time import MotionOverTime
+from torch import Tensor, nn
 
-
-class SilentStream(nn.Module):
-    """Stands where a detector has no stream: says nothing about any image.
-
-    Args:
-        out_channels: of the last activations whose place its zeros take.
-        context_channels: the same of the context behind them.
-        stride: input pixels a cell.
-    """
-
-    def __init__(self, *, out_channels: int, context_channels: int, stride: int) -> None:
-        super().__init__()
-        self.out_channels, self.context_channels = out_channels, context_channels
-        self.stride = stride
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Image (B, 3, H, W) → zeros (B, out_channels + context_channels, H/stride, W/stride)."""
-        batch, _, height, width = image.shape
-        cells = (height // self.stride, width // self.stride)
-        return image.new_zeros(batch, self.out_channels + self.context_channels, *cells)
+from tubedet.models.early_fusion import Fusion
 
 
 class TwoStreamDetector(nn.Module):
@@ -38,13 +15,10 @@ class TwoStreamDetector(nn.Module):
 
     Args:
         flow: clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) px; None when the clip carries a
-            ready flow image in the place of its second frame (the `brox` preset), or nobody looks
-            at motion.
-        rgb_stream: image (B, 3, H, W) in [0, 1] → features (B, F, H/32, W/32).
-        motion_stream: the same for the encoded flow.
-        fusion: both features → raw predictions (B, A*(5+C), H/32, W/32).
-        over_time: what the pairs before and after add, if they have a say; `fit-actions` makes it.
-            The motion stream is one of flow histograms then.
+            ready flow image in the place of its second frame (the `brox` preset).
+        rgb_stream: image (B, 3, H, W) in [0, 1] → features at stride 32.
+        motion_stream: the same for the flow, or for the flow image.
+        fusion: the features of both → raw predictions (B, A*(5+C), H/32, W/32).
     """
 
     def __init__(
@@ -53,53 +27,51 @@ class TwoStreamDetector(nn.Module):
         flow: nn.Module | None,
         rgb_stream: nn.Module,
         motion_stream: nn.Module,
-        fusion: EarlyFusion,
-        over_time: MotionOverTime | None = None,
+        fusion: Fusion,
     ) -> None:
         super().__init__()
         self.flow = flow
         self.rgb_stream = rgb_stream
         self.motion_stream = motion_stream
         self.fusion = fusion
-        self.over_time = over_time
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (B, 3, 2, S, S) RGB 0..255 → raw predictions (B, A*(5+C), S/32, S/32).
 
-        The boxes belong to the first frame. Decode them with `decode_boxes`. Of each pair by
-        itself: what `over_time` adds is not in it.
+        The boxes belong to the first frame. Decode them with `decode_boxes`.
         """
-        raw: Tensor = self.fusion(*self._features(clip))
+        raw: Tensor = self.fusion(*self.features(clip))
         return raw
 
-    def with_motion_alone(self, clip: Tensor) -> Tensor:
-        """Raw predictions (2B, A*(5+C), S/32, S/32): of both streams, then of motion alone.
+    def features(self, clip: Tensor) -> tuple[Any, Any]:
+        """Features of the RGB and of the motion stream, as the fusion takes them."""
+        motion = clip[:, :, 1] / 255.0 if self.flow is None else self.flow(clip)
+        return self.rgb_stream(clip[:, :, 0] / 255.0), self.motion_stream(motion)
 
-        For training: told only what the fused map gets wrong, the motion stream learns nothing once
-        the RGB stream knows the training frames by heart.
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """Modules by the learning rate that is theirs; together they hold every parameter.
+
+        `flow`, `rgb` and `motion` start from pre-trained weights, `head` from random ones.
         """
-        rgb, motion = self._features(clip)
-        raw: Tensor = self.fusion(cat([rgb, torch.zeros_like(rgb)]), cat([motion, 2 * motion]))
-        return raw
+        return {
+            "flow": [] if self.flow is None else [self.flow],
+            "rgb": [self.rgb_stream],
+            "motion": [self.motion_stream],
+            "head": [self.fusion],
+        }
 
-    def with_energies(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions, and what `over_time` reads: (B, 27, S/32, S/32)."""
-        assert isinstance(self.motion_stream, FlowHistogramStream)
-        motion, energies = self.motion_stream.with_energies(self.motion(clip))
-        return self.fusion(self.rgb_stream(clip[:, :, 0] / 255.0), motion), energies
+    def parameter_groups(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
+        """Names and parameters of each of the `parts`."""
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        return {
+            part: [(names[each], each) for module in modules for each in module.parameters()]
+            for part, modules in self.parts().items()
+        }
 
-    def with_contexts(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions, and what `fusion.action` reads for them: (B, K, S/32, S/32)."""
-        features = self._features(clip)
-        return self.fusion(*features), self.fusion.split_contexts(*features)[1]
+    def fixed_statistics(self) -> list[nn.Module]:
+        """Modules whose batch norms keep the statistics of their pre-training in training."""
+        return []
 
-    def motion(self, clip: Tensor) -> Tensor:
-        """The motion stream's input (B, 3, S, S): encoded flow, or the clip's own flow image."""
-        if self.flow is None:
-            return clip[:, :, 1] / 255.0
-        # Half a number format's digits would go to the encoding's offset.
-        return encode_motion(self.flow(clip).float())
-
-    def _features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Last activations of the RGB and of the motion stream, (B, F, S/32, S/32) each."""
-        return self.rgb_stream(clip[:, :, 0] / 255.0), self.motion_stream(self.motion(clip))
+    def leading_rgb_layers(self, blocks: int) -> list[nn.Module]:
+        """What is frozen with the first blocks of the RGB backbone, if it has blocks."""
+        return []

@@ -142,8 +142,8 @@ def test_the_work_for_one_image_of_320_px_is_as_stated(layout: DarknetLayout, ke
 def test_a_narrow_stream_halves_the_size_five_times(
     layout: DarknetLayout, passthrough: PassthroughOrder
 ) -> None:
-    stream = Darknet19Stream(layout=layout, passthrough=passthrough, width=1 / 16, in_channels=2)
-    features = stream.eval()(torch.zeros(2, 2, 96, 64))
+    stream = Darknet19Stream(layout=layout, passthrough=passthrough, width=1 / 16)
+    features = stream.eval()(torch.zeros(2, 3, 96, 64))
     assert features.shape == (2, stream.out_channels, 3, 2)
     assert stream.out_channels == 64
 

@@ -88,8 +88,8 @@ class CoarseToFine(nn.Module):
             if intermediate_convs:
                 conv = nn.Sequential(_same_size_conv(channels, raised))
                 self.add_module(f"inter_conv{level}", conv)
-            seen = raised if intermediate_convs else channels
-            self.add_module(f"predict_flow{level}", _same_size_conv(seen, FLOW_CHANNELS))
+            in_channels = raised if intermediate_convs else channels
+            self.add_module(f"predict_flow{level}", _same_size_conv(in_channels, FLOW_CHANNELS))
 
     def decode(self, top: Tensor, skips: Sequence[Tensor]) -> list[Tensor]:
         """Flow at every level, coarsest first.
@@ -104,10 +104,10 @@ class CoarseToFine(nn.Module):
             raised = self.get_submodule(f"deconv{level}")(features)
             raised_flow = self.get_submodule(f"upsampled_flow{level + 1}_to_{level}")(flows[-1])
             features = torch.cat([skip, raised, raised_flow], dim=1)
-            seen = features
+            decoded = features
             if self.intermediate_convs:
-                seen = self.get_submodule(f"inter_conv{level}")(features)
-            flows.append(self.get_submodule(f"predict_flow{level}")(seen))
+                decoded = self.get_submodule(f"inter_conv{level}")(features)
+            flows.append(self.get_submodule(f"predict_flow{level}")(decoded))
         return flows
 
 

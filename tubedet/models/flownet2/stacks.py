@@ -40,7 +40,7 @@ def normalize_clip(clip: Tensor) -> Tensor:
 
 
 class FlowNet2SD(SmallDisplacementLayers):
-    """FlowNetSD alone, the paper's flow network.
+    """FlowNetSD alone: the flow network of the paper's real-time row (its best rows use FlowNet2).
 
     Args:
         width: factor on every hidden channel count.

@@ -46,8 +46,9 @@ def decode_boxes(raw: Tensor, anchors_wh: Tensor, num_classes: int) -> DecodedBo
             f"{num_classes} classes need {anchors * fields}"
         )
     per_cell = raw.permute(0, 2, 3, 1).reshape(batch, rows * columns, anchors, fields)
-    grid_wh = per_cell.new_tensor([columns, rows])
-    centers = (per_cell[..., :2].sigmoid() + _cell_corners(rows, columns, per_cell)) / grid_wh
+    corners = _cell_corners(rows, columns, per_cell)
+    grid_wh = corners[-1] + 1  # made on the device: a copy from the host would wait for a GPU
+    centers = (per_cell[..., :2].sigmoid() + corners) / grid_wh
     sizes = per_cell[..., 2:4].exp() * anchors_wh.to(per_cell) / grid_wh
     boxes_xyxy = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)
     return DecodedBoxes(

@@ -53,13 +53,10 @@ class Darknet19Stream(nn.Module):
         layout: "direct" folds the 512 fine channels as they are (yolo-voc.cfg of 2016, the one the
             paper used); "conv64" squeezes them to 64 first (yolov2-voc.cfg of today).
         passthrough: order of the folded channels; "darknet" only for imported Darknet weights.
-        width: multiplies every channel count but the input's; 1 is the paper's.
-        in_channels: 3, for an image or for flow drawn as one.
+        width: multiplies every channel count but the image's; 1 is the paper's.
 
     Source: YOLOv2 §3 (Darknet-19, training for detection); layers as in yolo2-pytorch.
     """
-
-    context_channels = 0  # it says nothing but its last activations
 
     def __init__(
         self,
@@ -67,12 +64,11 @@ class Darknet19Stream(nn.Module):
         layout: DarknetLayout = "direct",
         passthrough: PassthroughOrder = "space_to_depth",
         width: float = 1.0,
-        in_channels: int = 3,
     ) -> None:
         super().__init__()
         if layout not in ("direct", "conv64"):
             raise ValueError(f"layout {layout!r} is neither direct nor conv64")
-        sizes = [in_channels, *(_scaled(specs[-1][0], width) for specs in _CONV1S)]
+        sizes = [3, *(_scaled(specs[-1][0], width) for specs in _CONV1S)]
         fine, coarse = sizes[-1], _scaled(_CONV3[-1][0], width)
         squeezed = _scaled(_SQUEEZED_CHANNELS, width) if layout == "conv64" else fine
 
@@ -90,7 +86,7 @@ class Darknet19Stream(nn.Module):
         self.out_channels = _scaled(_CONV4[-1][0], width)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Last activations (B, out_channels, H/32, W/32) of an image (B, in_channels, H, W).
+        """Last activations (B, out_channels, H/32, W/32) of an image (B, 3, H, W).
 
         The image is RGB in [0, 1] without further normalisation.
 

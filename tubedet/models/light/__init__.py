@@ -1,0 +1,1 @@
+"""`light`: a two-stream detector of our own, for two CPU cores."""
