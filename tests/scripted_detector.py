@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.runtime.detector import Glimpse
+from tubedet.runtime.detector import PairPrediction
 
 FLAT_CONTRAST = 32.0  # a picture with less than this between darkest and brightest has no region
 
@@ -31,13 +31,15 @@ class ScriptedBox(NamedTuple):
 class ScriptedDetector:
     """Implements `tubedet.runtime.detector.Detector`; equal input gives equal output.
 
-    `script[i]` holds the boxes of the i-th frame looked at since construction; past its end nothing
+    `script[i]` holds the boxes of the i-th frame predicted since construction; past its end nothing
     is found. `batch_sizes` records the size of every batch, in order.
     """
 
-    reach = 0
+    context_frames = 0
     uses_flow_images = False
     weights_sha256 = None
+    device_name: str | None = None
+    precision: str | None = None
     description = "scripted, no network"
 
     def __init__(
@@ -55,15 +57,15 @@ class ScriptedDetector:
         self._script = script
         self._frames_seen = 0
 
-    def look(self, clip: Tensor) -> list[Glimpse]:
+    def predict(self, clip: Tensor) -> list[PairPrediction]:
         """Of a clip (B, 3, 2, S, S) the boxes of every frame, a `ScriptedBox` a row."""
         self.batch_sizes.append(clip.shape[0])
-        found = (self._boxes_of(first_frame) for first_frame in clip[:, :, 0])
-        return [Glimpse(torch.tensor(boxes).view(-1, len(ScriptedBox._fields))) for boxes in found]
+        found = [torch.tensor(self._boxes_of(first_frame)) for first_frame in clip[:, :, 0]]
+        return [PairPrediction(boxes.view(-1, len(ScriptedBox._fields))) for boxes in found]
 
-    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
         """The boxes of a frame; one that is nothing where there is none."""
-        rows = glimpse.raw if len(glimpse.raw) else torch.zeros(1, len(ScriptedBox._fields))
+        rows = prediction.raw if len(prediction.raw) else torch.zeros(1, len(ScriptedBox._fields))
         class_prob = one_hot(rows[:, 4].long(), len(self.class_names))
         return DecodedBoxes(rows[None, :, :4], rows[None, :, 5], class_prob[None].float())
 

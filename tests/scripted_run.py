@@ -25,7 +25,7 @@ from tubedet.run.jobs import VideoJob
 from tubedet.run.plan import RunPlan
 from tubedet.run.stop import StopRequest
 from tubedet.run.work import Work
-from tubedet.runtime.detector import Glimpse
+from tubedet.runtime.detector import PairPrediction
 from tubedet.writers.writer import FrameResult
 
 CLASSES = ("walk", "run", "jump")
@@ -44,7 +44,7 @@ def telling_video(path: Path, *, frames: int = 24, **options: Any) -> Path:
 
 
 class TellingDetector(ScriptedDetector):
-    """Finds boxes that depend on the frame's number and on the numbers within reach, and no more.
+    """Finds boxes that depend on the frame's number and on the numbers in its context window alone.
 
     Three actors walk about, are missed now and then, and change what they do. `looked` are the
     frames that the network was shown: of a pair, the first, so the last frame comes as the one
@@ -52,23 +52,23 @@ class TellingDetector(ScriptedDetector):
     """
 
     def __init__(
-        self, reach: int = 0, description: str = "telling", min_score: float = 0.3
+        self, context_frames: int = 0, description: str = "telling", min_score: float = 0.3
     ) -> None:
         super().__init__(class_names=CLASSES, input_size=SIDE, min_score=min_score)
-        self.reach = reach
+        self.context_frames = context_frames
         self.description = description
         self.looked: list[int] = []
 
-    def look(self, clip: Tensor) -> list[Glimpse]:
+    def predict(self, clip: Tensor) -> list[PairPrediction]:
         self.batch_sizes.append(len(clip))
         numbers = [round(brightest_region(pair[:, 0])[0].x1 * SIDE / 2) for pair in clip]
         self.looked += numbers
-        return [Glimpse(torch.tensor([number])) for number in numbers]
+        return [PairPrediction(torch.tensor([number])) for number in numbers]
 
-    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
-        number = int(glimpse.raw[0])
-        surroundings = sum(int(near.raw[0]) for near in around)
-        random = np.random.default_rng([number, surroundings])
+    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+        number = int(prediction.raw[0])
+        total = sum(int(each.raw[0]) for each in window)
+        random = np.random.default_rng([number, total])
         seen = [actor for actor in range(3) if random.random() < 0.8]
         boxes = [
             self._box(actor, number, random)

@@ -21,7 +21,7 @@ from tubedet.pipeline import detect_video, load_detector, process_video, stream_
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import FrameDone, VideoDone
 from tubedet.run.plan import RunPlan
-from tubedet.runtime.detector import Glimpse
+from tubedet.runtime.detector import PairPrediction
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.time_range import FrameNumber, TimeRange
 
@@ -35,25 +35,25 @@ class PairRecorder(ScriptedDetector):
         super().__init__(input_size=320)
         self.pairs: list[tuple[int, int]] = []
 
-    def look(self, clip: Tensor) -> list[Glimpse]:
+    def predict(self, clip: Tensor) -> list[PairPrediction]:
         for pair in clip:
             first, second = (round(brightest_region(pair[:, t])[0].x1 * 160) for t in (0, 1))
             self.pairs.append((first, second))
-        return super().look(clip)
+        return super().predict(clip)
 
 
-class FarSightedDetector(ScriptedDetector):
-    """Wants three frames before and after; remembers which frames it got around every one."""
+class WindowRecorder(ScriptedDetector):
+    """Has a context window of three frames before and after; remembers the frames of every one."""
 
-    reach = 3
+    context_frames = 3
 
     def __init__(self) -> None:
         super().__init__(input_size=320)
-        self.around: list[list[int]] = []
+        self.windows: list[list[int]] = []
 
-    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
-        self.around.append([round(float(near.raw[0, 0]) * 160) for near in around])
-        return super().predict(glimpse, around)
+    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+        self.windows.append([round(float(each.raw[0, 0]) * 160) for each in window])
+        return super().decode(prediction, window)
 
 
 class FlowImageDetector(ScriptedDetector):
@@ -64,10 +64,10 @@ class FlowImageDetector(ScriptedDetector):
         self.uses_flow_images = True
         self.colours: list[tuple[int, ...]] = []
 
-    def look(self, clip: Tensor) -> list[Glimpse]:
+    def predict(self, clip: Tensor) -> list[PairPrediction]:
         for pair in clip:
             self.colours.append(tuple(round(float(mean)) for mean in pair[:, 1].mean(dim=(1, 2))))
-        return super().look(clip)
+        return super().predict(clip)
 
 
 @pytest.fixture
@@ -163,20 +163,18 @@ def test_detections_come_as_soon_as_a_batch_is_decoded(video: Path) -> None:
 
 @pytest.mark.parametrize("stride", [1, 2, 5])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_frames_before_and_after_are_shown_to_a_detector_that_wants_them(
+def test_a_detector_decodes_a_frame_with_those_of_its_context_window(
     video: Path, stride: int, batch_size: int
 ) -> None:
-    far_sighted = FarSightedDetector()
+    recorder = WindowRecorder()
     # The square of the last pair is the one before it: nine frames tell what they are.
-    found = list(
-        detect_video(video, far_sighted, end_frame=9, stride=stride, batch_size=batch_size)
-    )
+    found = list(detect_video(video, recorder, end_frame=9, stride=stride, batch_size=batch_size))
     assert [each.frame for each in found] == list(range(0, 9, stride))
-    assert far_sighted.around == [
+    assert recorder.windows == [
         [near for near in range(0, 9, stride) if abs(near - t) <= 3] for t in range(0, 9, stride)
     ]
-    near_sighted = ScriptedDetector(input_size=320)
-    assert found == list(detect_video(video, near_sighted, end_frame=9, stride=stride))
+    of_pairs = ScriptedDetector(input_size=320)
+    assert found == list(detect_video(video, of_pairs, end_frame=9, stride=stride))
 
 
 def test_without_a_rule_the_weights_threshold_and_one_box_a_frame_hold(video: Path) -> None:

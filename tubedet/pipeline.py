@@ -5,7 +5,7 @@
     → work            detection, flow      what a run makes of the pairs:
         preprocess    video.preprocess       a batch of pairs as a clip (B, 3, 2, S, S)
         network       runtime, models        flow, two streams, fusion: Figure 1 of the paper
-        look around   runtime.detector       what moved in the frames before and after
+        add context   runtime.detector       what moves in the frames before and after
         decode boxes  models.yolov2          N candidates a frame, in fractions of the frame
         pick, link    tubes                  the paper's one box a frame; boxes into tubes
     → draw            render               boxes or flow as a picture, if an output shows one
@@ -25,7 +25,7 @@ from tubedet.checkpoints.catalog import resolve_weights, sha256_of
 from tubedet.checkpoints.native import load_checkpoint, load_flow
 from tubedet.detections import FrameDetections
 from tubedet.errors import UsageError
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.presets import config_from_dict
 from tubedet.notes import Note
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import DiskNeeded, FrameDone, VideoDone
@@ -45,7 +45,11 @@ from tubedet.writers.transaction import OutputTransaction
 
 
 def load_detector(
-    weights: str | Path | None = None, *, device: str = "auto", precision: str = "auto"
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: bool = False,
 ) -> Detector:
     """A ready network.
 
@@ -53,6 +57,7 @@ def load_detector(
         weights: a checkpoint file or a name in `tubedet weights list`; None for the default.
         device: `auto` (cuda before mps before cpu) or a name such as `cpu` or `cuda:1`.
         precision: `fp32`, `bf16`, `fp16`, or `auto` for what suits the device.
+        compile: see `TorchDetector`.
 
     Raises:
         WeightsError: if there is no such checkpoint, or it is damaged.
@@ -62,9 +67,10 @@ def load_detector(
     network, header = load_checkpoint(path)
     return TorchDetector(
         network,
-        DetectorConfig.from_dict(header.config),
+        config_from_dict(header.config),
         device=device,
         precision=precision,
+        compile=compile,
         min_score=header.min_score,
         weights_sha256=sha256_of(path),
     )

@@ -145,10 +145,10 @@ def test_an_error_that_concerns_every_video_ends_the_batch(
 
 def test_what_was_done_before_such_an_error_is_told_and_kept(tmp_path: Path) -> None:
     class Exhausted(ScriptedDetector):
-        def predict(self, *arguments: Any) -> Any:
+        def decode(self, *arguments: Any) -> Any:
             if len(self.batch_sizes) == 3:
                 raise UsageError("out of memory")
-            return super().predict(*arguments)
+            return super().decode(*arguments)
 
     jobs = jobs_for(tmp_path, "1.mp4", "2.mp4")
     events: list[Event] = []

@@ -107,8 +107,9 @@ def test_formats_are_written_as_asked(
 def test_the_network_is_loaded_as_asked(
     detect: Detect, video: Path, loaded: list[tuple[object, dict[str, object]]]
 ) -> None:
-    detect(video, "--weights", "brox", "--device", "cuda:1", "--precision", "bf16")
-    assert loaded == [("brox", {"device": "cuda:1", "precision": "bf16"})]
+    detect(video, "--weights", "brox", "--device", "cuda:1", "--precision", "bf16", "--compile")
+    chosen = {"device": "cuda:1", "precision": "bf16", "compile": True}
+    assert loaded == [("brox", chosen)]
 
 
 @pytest.mark.parametrize(

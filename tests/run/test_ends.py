@@ -85,13 +85,13 @@ def check_partial(
 @pytest.fixture(autouse=True)
 def a_box_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that rows tell which frames they are of."""
-    monkeypatch.setattr(TellingDetector, "predict", ScriptedDetector.predict)
-    monkeypatch.setattr(TellingDetector, "look", look_and_record)
+    monkeypatch.setattr(TellingDetector, "decode", ScriptedDetector.decode)
+    monkeypatch.setattr(TellingDetector, "predict", predict_and_record)
 
 
-def look_and_record(detector: TellingDetector, clip: Tensor) -> Any:
+def predict_and_record(detector: TellingDetector, clip: Tensor) -> Any:
     detector.looked += range(len(detector.looked), len(detector.looked) + len(clip))
-    return ScriptedDetector.look(detector, clip)
+    return ScriptedDetector.predict(detector, clip)
 
 
 @pytest.mark.parametrize("after", [1, 4, 9])
@@ -166,7 +166,6 @@ def test_a_device_without_memory_leaves_what_was_done_before(video: Path) -> Non
     class Exhausted(nn.Module):
         """Room for four pairs, one after the other."""
 
-        over_time: nn.Module | None = None
         pairs = 0
 
         def forward(self, clip: Tensor) -> Tensor:
@@ -195,12 +194,12 @@ def test_an_interrupt_that_was_asked_for_ends_the_run_like_a_stop(video: Path) -
     stop = StopRequest()
 
     class Slow(TellingDetector):
-        def look(self, clip: Tensor) -> Any:
+        def predict(self, clip: Tensor) -> Any:
             if len(self.looked) == 4:
                 assert stop.interruptible
                 stop.asked = True
                 raise KeyboardInterrupt
-            return super().look(clip)
+            return super().predict(clip)
 
     *_, done = process_video(job_of(video), work(Slow()), ALL, stop=stop)
     assert isinstance(done, VideoDone)

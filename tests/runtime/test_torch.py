@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.errors import UsageError
+from tubedet.models.light.context_window import window_histograms
 from tubedet.models.presets import PRESETS
 from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
 from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Detector
@@ -42,7 +43,7 @@ def detector(
 
 def found_by(one: TorchDetector, clip: Tensor) -> DecodedBoxes:
     """The boxes of every pair, each by itself."""
-    of_pairs = (one.predict(glimpse, [glimpse]) for glimpse in one.look(clip))
+    of_pairs = (one.decode(each, [each]) for each in one.predict(clip))
     return DecodedBoxes(*map(torch.cat, zip(*of_pairs, strict=True)))
 
 
@@ -167,24 +168,25 @@ def test_a_detector_answers_as_the_plain_network_does(preset: str) -> None:
 
 
 def test_motion_before_and_after_a_pair_changes_its_actions_alone() -> None:
-    config = replace(small_config("light"), motion_reach=3)
+    config = replace(small_config("light"), context_frames=3)
     network = small_network(config)
     assert network.over_time is not None
     torch.nn.init.normal_(network.over_time.action.weight)
     clip = seeded_clip(config.input_size, batch=3)
     with torch.inference_mode():
-        raw, energies = network.with_energies(clip)
-        logits = network.over_time(energies)
+        raw, maps = network.with_motion_maps(clip)
         boxes = decode_boxes(raw[:1], torch.tensor(config.anchors_wh), 2)
+        action = network.over_time.action
+        logits = action(window_histograms(maps)[None])[0]
     one = TorchDetector(network, config, device="cpu", precision="fp32")
-    assert one.reach == 3
+    assert one.context_frames == 3
 
-    glimpses = one.look(clip)
-    found = one.predict(glimpses[0], glimpses)
+    predictions = one.predict(clip)
+    found = one.decode(predictions[0], predictions)
 
     torch.testing.assert_close(found.boxes_xyxy, boxes.boxes_xyxy, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.overlap, boxes.overlap, atol=1e-4, rtol=1e-4)
-    # Two anchors a cell, cells row by row: the softmax of the pair's logits and the volume's.
+    # Two anchors a cell, cells row by row: the softmax of the pair's logits and the window's.
     of_pair = raw[0].view(2, 7, 2, 2)[:, 5:]
     expected = (of_pair + logits).softmax(dim=1).permute(2, 3, 0, 1).reshape(1, 8, 2)
     torch.testing.assert_close(found.class_prob, expected, atol=1e-4, rtol=1e-4)
@@ -220,8 +222,6 @@ def test_weights_without_a_threshold_get_the_default_one() -> None:
 class Exhausted(nn.Module):
     """A network for which the device has no room."""
 
-    over_time: nn.Module | None = None
-
     def forward(self, clip: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
 
@@ -230,7 +230,7 @@ def test_a_device_without_room_for_the_batch_is_a_usage_error_that_says_what_tak
     exhausted: Any = Exhausted()
     one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
     with pytest.raises(UsageError) as failure:
-        one.look(seeded_clip(64, batch=3))
+        one.predict(seeded_clip(64, batch=3))
     assert str(failure.value) == (
         "flownet2-sd on cpu in fp32: out of memory with 3 pairs of 64x64 px at once; give a "
         "smaller --batch-size, or --device cpu"
@@ -245,4 +245,4 @@ def test_any_other_error_of_a_network_stays_what_it_is(monkeypatch: pytest.Monke
     exhausted: Any = Exhausted()
     one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
     with pytest.raises(RuntimeError, match="it seems"):
-        one.look(seeded_clip(64))
+        one.predict(seeded_clip(64))

@@ -36,6 +36,7 @@ def detect(
     weights: options.Weights = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    compile: options.Compile = False,
     batch_size: options.BatchSize = 1,
     flow_images: options.FlowImages = None,
     min_score: options.MinScore = None,
@@ -76,7 +77,9 @@ def detect(
     require_flow_images(flow_images)
 
     def load() -> "NewWork":
-        detector = pipeline.load_detector(weights, device=device, precision=precision)
+        detector = pipeline.load_detector(
+            weights, device=device, precision=precision, compile=compile
+        )
         plan = RunPlan(
             span=span,
             stride=stride,

@@ -150,6 +150,15 @@ Precision = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Compile = Annotated[
+    bool,
+    Option(
+        "--compile",
+        help="Compile the network before its first frame, which takes a while, for long runs; "
+        "needs a C++ compiler on a CPU, Triton on CUDA.",
+        rich_help_panel=NETWORK,
+    ),
+]
 BatchSize = Annotated[
     int,
     Option(

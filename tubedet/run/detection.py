@@ -16,7 +16,7 @@ from tubedet.render.label_text import drawn_label, undrawable
 from tubedet.run.earlier_rows import EarlierRows
 from tubedet.run.plan import RunPlan, on_stride
 from tubedet.run.stop import StopRequest
-from tubedet.runtime.detector import Detector, Glimpse, with_surroundings
+from tubedet.runtime.detector import Detector, PairPrediction, context_windows
 from tubedet.tubes.best_box import SelectionRule, select_boxes
 from tubedet.tubes.linking import TubeLinker
 from tubedet.video.frame import VideoFrame
@@ -115,15 +115,15 @@ class DetectionWork:
         plan = self.plan
         pairs = pair_frames(reader.frames(plan.span.start, stop=stop), plan.span.end)
         frames = 0
-        seen = self._look(_batches(pairs, plan), with_pictures=with_pictures)
-        for frame, due, around in with_surroundings(seen, self._detector.reach):
+        predicted = self._predicted(_batches(pairs, plan), with_pictures=with_pictures)
+        for frame, prediction, window in context_windows(predicted, self._detector.context_frames):
             frames += 1
-            if due is None:
+            if prediction is None:
                 yield FrameResult(frame)
             elif self._is_known(frame):
                 yield FrameResult(frame, self._taken_over(frame))
             else:
-                yield FrameResult(frame, self._detected(frame, geometry, due, around))
+                yield FrameResult(frame, self._detected(frame, geometry, prediction, window))
         if not frames and not stop.asked:
             raise VideoError(
                 f"{reader.path}: expected frames {plan.span}, found none; choose another range"
@@ -155,11 +155,11 @@ class DetectionWork:
         self,
         frame: VideoFrame,
         geometry: FrameGeometry,
-        glimpse: Glimpse,
-        around: Sequence[Glimpse],
+        prediction: PairPrediction,
+        window: Sequence[PairPrediction],
     ) -> FrameDetections:
         """The boxes of a frame, in its own pixels, that the rule keeps."""
-        decoded = self._detector.predict(glimpse, around)
+        decoded = self._detector.decode(prediction, window)
         boxes_fraction, overlap, class_prob = (each[0].numpy() for each in decoded)
         picked = select_boxes(
             geometry.to_source_xyxy(boxes_fraction),
@@ -174,25 +174,27 @@ class DetectionWork:
             self._state = {"linker": self._linker.state()}
         return found
 
-    def _look(
+    def _predicted(
         self, batches: Iterable[Sequence[tuple[FramePair, bool]]], *, with_pictures: bool
-    ) -> Iterator[tuple[VideoFrame, Glimpse | None]]:
-        """Every frame, with what the network makes of its pair; None where the stride passes over.
+    ) -> Iterator[tuple[VideoFrame, PairPrediction | None]]:
+        """Every frame with the prediction of its pair; None where the stride passes over it.
 
         The network is spared batches that only lead to known frames, and only those: so the others
         are composed as if nothing were known, and give the same numbers to the last bit. Where
         nobody shows pictures, frames go on without pixels, since half a second of them is held.
         """
-        needed_from = (self._earlier.end_frame if self._earlier else 0) - self._detector.reach
+        needed_from = (
+            self._earlier.end_frame if self._earlier else 0
+        ) - self._detector.context_frames
         for batch in batches:
             due = [pair for pair, is_due in batch if is_due]
             if due and due[-1].at.frame < needed_from:
-                glimpses = iter([NOT_SEEN] * len(due))
+                predictions = iter([SKIPPED] * len(due))
             else:
-                glimpses = iter(self._detector.look(self._to_clip(due)) if due else ())
+                predictions = iter(self._detector.predict(self._to_clip(due)) if due else ())
             for pair, is_due in batch:
                 frame = pair.at if with_pictures else replace(pair.at, rgb=NO_PIXELS)
-                yield frame, next(glimpses) if is_due else None
+                yield frame, next(predictions) if is_due else None
 
     def _to_clip(self, pairs: Sequence[FramePair]) -> Tensor:
         """The network's input; UsageError if detector and flow images do not go together."""
@@ -206,7 +208,7 @@ class DetectionWork:
         return stack_with_flow_images(pairs, detector.input_size, folder)
 
 
-NOT_SEEN = Glimpse(Tensor())  # stands for a pair of which the rows are known
+SKIPPED = PairPrediction(Tensor())  # stands for a pair of which the rows are known
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 

@@ -1,6 +1,6 @@
 """The one small interface behind which a network runs: PyTorch today, an exported graph elsewhere.
 
-It speaks CPU tensors on both sides, so that whoever feeds it need not know where it computes.
+It takes and gives CPU tensors, so that whoever feeds it need not know where it computes.
 """
 
 from collections import deque
@@ -16,15 +16,15 @@ DEFAULT_MIN_SCORE = 0.25  # Darknet's habit; a checkpoint that was measured says
 Item = TypeVar("Item")
 
 
-class Glimpse(NamedTuple):
-    """What a network makes of one pair, on the CPU, small enough to be kept for a second.
+class PairPrediction(NamedTuple):
+    """What a network predicts of one pair of frames, on the CPU.
 
-    `raw` predictions (A*(5+C), h, w) of the pair by itself; `energies` (27, h, w) of its flow, None
-    where only the pair has a say.
+    `raw` predictions (A*(5+C), h, w) of the pair by itself; `motion_maps` (27, h, w) of its flow
+    for the context window, None for a detector without one.
     """
 
     raw: Tensor
-    energies: Tensor | None = None
+    motion_maps: Tensor | None = None
 
 
 class Detector(Protocol):
@@ -36,7 +36,7 @@ class Detector(Protocol):
 
     @property
     def input_size(self) -> int:
-        """Side S in pixels of the square clips that `look` takes."""
+        """Side S in pixels of the square clips that `predict` takes."""
 
     @property
     def uses_flow_images(self) -> bool:
@@ -51,26 +51,34 @@ class Detector(Protocol):
         """Preset, device and precision, for people and run records."""
 
     @property
+    def device_name(self) -> str | None:
+        """What it runs on, by its maker's name; None if no network stands behind the detector."""
+
+    @property
+    def precision(self) -> str | None:
+        """Of its convolutions: fp32, bf16 or fp16; None as above."""
+
+    @property
     def min_score(self) -> float:
         """The score below which a detection of these weights is not worth showing."""
 
     @property
-    def reach(self) -> int:
-        """Frames before and after that `predict` wants glimpses of; 0 where it wants none."""
+    def context_frames(self) -> int:
+        """Frames before and after a pair whose predictions `decode` takes; 0 for its own alone."""
 
-    def look(self, clip: Tensor) -> Sequence[Glimpse]:
-        """Run the network on a batch of B pairs: a glimpse of each.
+    def predict(self, clip: Tensor) -> Sequence[PairPrediction]:
+        """Run the network on a batch of B pairs: a prediction of each.
 
         Args:
             clip: (B, 3, 2, S, S) float32 RGB, 0..255, on the CPU; time axis: frame, its successor.
         """
 
-    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
         """Boxes of a pair.
 
         Args:
-            glimpse: of the pair.
-            around: of the pairs within reach, itself included, in whatever order.
+            prediction: of the pair.
+            window: of the pairs within `context_frames`, itself included, in any order.
 
         Returns:
             boxes_xyxy (1, N, 4) in fractions of the input, overlap (1, N), class_prob (1, N, C):
@@ -78,29 +86,29 @@ class Detector(Protocol):
         """
 
 
-def with_surroundings(
-    frames: Iterable[tuple[Item, Glimpse | None]], reach: int
-) -> Iterator[tuple[Item, Glimpse | None, list[Glimpse]]]:
-    """Frames with the glimpses that there are within reach of each, its own included.
+def context_windows(
+    frames: Iterable[tuple[Item, PairPrediction | None]], context_frames: int
+) -> Iterator[tuple[Item, PairPrediction | None, list[PairPrediction]]]:
+    """Frames with the predictions that there are in the context window of each, its own included.
 
-    A frame comes once `reach` more have been taken, or the last one has. Till then it is held.
+    A frame is yielded once `context_frames` more have been taken, or the last one has been.
 
     Args:
-        frames: one after the other; None for one that was not looked at.
-        reach: frames before and after.
+        frames: one after the other; None for one without a prediction.
+        context_frames: frames before and after.
     """
-    held: deque[tuple[Item, Glimpse | None]] = deque()
-    near: deque[Glimpse | None] = deque(maxlen=2 * reach + 1)
-    for item, glimpse in frames:
-        held.append((item, glimpse))
-        near.append(glimpse)
-        if len(held) > reach:
-            yield *held.popleft(), _present(near)
+    held: deque[tuple[Item, PairPrediction | None]] = deque()
+    window: deque[PairPrediction | None] = deque(maxlen=2 * context_frames + 1)
+    for item, prediction in frames:
+        held.append((item, prediction))
+        window.append(prediction)
+        if len(held) > context_frames:
+            yield *held.popleft(), _present(window)
     while held:
-        if len(near) > len(held) + reach:
-            near.popleft()
-        yield *held.popleft(), _present(near)
+        if len(window) > len(held) + context_frames:
+            window.popleft()
+        yield *held.popleft(), _present(window)
 
 
-def _present(glimpses: Iterable[Glimpse | None]) -> list[Glimpse]:
-    return [glimpse for glimpse in glimpses if glimpse is not None]
+def _present(predictions: Iterable[PairPrediction | None]) -> list[PairPrediction]:
+    return [each for each in predictions if each is not None]

@@ -1,6 +1,6 @@
 """Running a detector with PyTorch: the one place that knows devices and number formats."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Literal
@@ -10,11 +10,14 @@ from torch import Tensor, nn, stack
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tubedet.errors import UsageError
-from tubedet.models.motion_over_time import add_to_actions
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.light.context_window import ContextWindow
+from tubedet.models.light.detector import LightDetector
+from tubedet.models.presets import DetectorConfig, LightConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
-from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Glimpse
+from tubedet.runtime.compiled import CompiledForward, as_tuple
+from tubedet.runtime.detector import DEFAULT_MIN_SCORE, PairPrediction
+from tubedet.runtime.device_names import device_name
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {
@@ -35,6 +38,7 @@ class TorchDetector:
         config: of that network.
         device: see `pick_device`.
         precision: see `pick_precision`.
+        compile: compile the network when it first runs, by `torch.compile`.
         min_score: the checkpoint's own threshold, None if it names none.
         weights_sha256: hash of the checkpoint file.
 
@@ -49,6 +53,7 @@ class TorchDetector:
         *,
         device: str = "auto",
         precision: str = "auto",
+        compile: bool = False,
         min_score: float | None = None,
         weights_sha256: str | None = None,
     ) -> None:
@@ -61,30 +66,48 @@ class TorchDetector:
         self.weights_sha256 = weights_sha256
         self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
         self.description = f"{config.preset} on {self._device} in {self._precision}"
-        self.reach = config.motion_reach
-        # Some milliseconds a frame: it stays where the glimpses lie, at full precision.
-        self._over_time, network.over_time = network.over_time, None
+        self.context_frames = 0
+        self._context_window: ContextWindow | None = None
+        self._forward: Callable[[Tensor], Tensor | tuple[Tensor, ...]] = network
+        if isinstance(network, LightDetector) and network.over_time is not None:
+            assert isinstance(config, LightConfig)
+            self.context_frames = config.context_frames
+            # Some milliseconds a frame: it stays where predictions lie, at full precision.
+            self._context_window, network.over_time = network.over_time, None
+            self._forward = network.with_motion_maps
         fold_batch_norm(network.eval())
-        self._network = network.to(self._device)
-        _prepare_kernels(self._network, DTYPES[self._precision])
+        network.to(self._device)
+        _prepare_kernels(network, DTYPES[self._precision])
+        if compile:
+            self._forward = CompiledForward(self._forward, self._device)
+            self.description += ", compiled"
+
+    @property
+    def device_name(self) -> str:
+        """Of the card or processor, by its maker."""
+        return device_name(self._device)
+
+    @property
+    def precision(self) -> Precision:
+        """Of convolutions."""
+        return self._precision
 
     @torch.inference_mode()
-    def look(self, clip: Tensor) -> list[Glimpse]:
-        """Glimpses of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
+    def predict(self, clip: Tensor) -> list[PairPrediction]:
+        """Predictions of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
         with autocast(self._device, self._precision), out_of_memory(self.description, clip):
-            if self._over_time is None:
-                return [Glimpse(raw) for raw in self._network(clip.to(self._device)).float().cpu()]
-            seen = self._network.with_energies(clip.to(self._device))
-        return [Glimpse(*pair) for pair in zip(*(each.float().cpu() for each in seen), strict=True)]
+            outputs = self._forward(clip.to(self._device))
+            of_batch = [each.float().cpu() for each in as_tuple(outputs)]
+        return [PairPrediction(*of_pair) for of_pair in zip(*of_batch, strict=True)]
 
     @torch.inference_mode()
-    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
-        """Boxes of a pair; the glimpses around it, its own included, are this detector's."""
-        raw = glimpse.raw[None]
-        if self._over_time is not None:
-            energies = stack([each.energies for each in around if each.energies is not None])
-            raw = add_to_actions(raw, self._over_time(energies), len(self._anchors_wh))
-        return decode_boxes(raw, self._anchors_wh, len(self.class_names))
+    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+        """Boxes of a pair; all predictions are this detector's."""
+        raw = prediction.raw
+        if self._context_window is not None:
+            maps = [each.motion_maps for each in window if each.motion_maps is not None]
+            raw = self._context_window(raw, stack(maps))
+        return decode_boxes(raw[None], self._anchors_wh, len(self.class_names))
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from tubedet.models.motion_input import ResizedFlow
 from tubedet.models.presets import FLOW_MULTIPLE
+from tubedet.models.resized_flow import ResizedFlow
 from tubedet.runtime.torch import out_of_memory, pick_device
 
 
@@ -15,7 +15,7 @@ class TorchFlow:
         network: clip (B, 3, 2, h, w) RGB 0..255 → flow (B, 2, h, w) in px of that clip, h and w
             multiples of 64; taken over.
         device: see `pick_device`.
-        size: (h, w) that the network sees; None: the frames' own, up to the next multiples of 64.
+        size: (h, w) that frames are resized to; None: their own, up to the next multiples of 64.
         weights_sha256: hash of the checkpoint file.
 
     Raises:
@@ -39,9 +39,9 @@ class TorchFlow:
     def estimate(self, clip: Tensor) -> Tensor:
         """Flow (B, 2, H, W) in px of a clip (B, 3, 2, H, W) RGB 0..255; CPU float32 in and out."""
         own = (clip.shape[3], clip.shape[4])
-        seen = self.size or (_round_up(own[0]), _round_up(own[1]))
+        size = self.size or (_round_up(own[0]), _round_up(own[1]))
         # At its own size a frame reaches the network untouched.
-        network = self._network if seen == own else ResizedFlow(self._network, seen)
+        network = self._network if size == own else ResizedFlow(self._network, size)
         with torch.inference_mode(), out_of_memory(self.description, clip):
             flow_uv: Tensor = network(clip.to(self._device))
             return flow_uv.float().cpu()

@@ -1,0 +1,110 @@
+"""A compiled network: equal to the plain one, compiled once a size, and honest if it cannot be."""
+
+from dataclasses import replace
+from shutil import which
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.small_detector import seeded_clip, small_config, small_network
+from tubedet.errors import UsageError
+from tubedet.models.presets import LightConfig
+from tubedet.runtime.compiled import CompiledForward
+from tubedet.runtime.torch import TorchDetector
+
+CPU = torch.device("cpu")
+
+# PyTorch's compiler uses what PyTorch itself deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+class Compiler:
+    """In the place of `torch.compile`: compiles nothing, but records what it is asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.options: dict[str, Any] = {}
+        self.batches: list[int] = []
+        monkeypatch.setattr(torch, "compile", self)
+
+    def __call__(self, forward: Any, **options: Any) -> Any:
+        self.options = options
+
+        def run(clip: Tensor) -> Any:
+            self.batches.append(len(clip))
+            return forward(clip)
+
+        return run
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    return Compiler(monkeypatch)
+
+
+@pytest.mark.parametrize("preset", ["brox", "light"])  # the flow networks of the paper take minutes
+def test_a_compiled_detector_predicts_what_the_plain_one_does(preset: str) -> None:
+    if which("c++") is None and which("g++") is None:
+        pytest.skip("no C++ compiler is here")
+    config = small_config(preset)
+    if isinstance(config, LightConfig):  # all of its parts
+        config = replace(config, coarse_to_fine=True, flow_size=128, context_frames=1)
+    clip = seeded_clip(64, batch=2)
+    plain, fast = (
+        TorchDetector(
+            small_network(config), config, device="cpu", precision="fp32", compile=compile
+        )
+        for compile in (False, True)
+    )
+    assert fast.description == f"{preset} on cpu in fp32, compiled"
+    for batch in (clip, clip[1:]):
+        expected, found = plain.predict(batch), fast.predict(batch)
+        assert len(found) == len(batch)
+        for one, other in zip(expected, found, strict=True):
+            assert one.raw.std() > 1e-3
+            torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-3)
+            assert (one.motion_maps is not None) == (preset == "light")
+
+
+def test_a_smaller_batch_is_padded_to_a_size_that_is_compiled(compiler: Compiler) -> None:
+    forward = CompiledForward(lambda clip: (clip * 2, clip.sum(dim=1)), CPU)
+    for size in (2, 4, 3, 1, 2, 4, 5):
+        clip = torch.rand(size, 3)
+        double, total = forward(clip)
+        assert torch.equal(double, clip * 2)
+        assert torch.equal(total, clip.sum(dim=1))
+    assert compiler.batches == [2, 4, 4, 2, 2, 4, 5]
+
+
+@pytest.mark.parametrize(("device", "mode"), [("cpu", None), ("cuda:1", "reduce-overhead")])
+def test_cuda_runs_graphs_of_a_fixed_size(
+    compiler: Compiler, device: str, mode: str | None
+) -> None:
+    CompiledForward(torch.neg, torch.device(device))
+    assert compiler.options == {"mode": mode, "dynamic": False}
+
+
+def test_outputs_stay_when_the_next_ones_are_written_in_their_place(compiler: Compiler) -> None:
+    """As a CUDA graph overwrites them in its next run."""
+    outputs = torch.zeros(1)
+    forward = CompiledForward(outputs.copy_, CPU)
+    (first,), (second,) = forward(torch.tensor([1.0])), forward(torch.tensor([2.0]))
+    assert (first.item(), second.item()) == (1, 2)
+
+
+def test_without_a_compiler_that_works_one_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/no/such/compiler",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    torch.compiler.reset()
+    config = small_config("flownet2-sd")
+    one = TorchDetector(small_network(config), config, device="cpu", precision="fp32", compile=True)
+    with pytest.raises(UsageError) as failure:
+        one.predict(seeded_clip(64))
+    message = str(failure.value)
+    assert message.startswith("--compile: expected a compiler that works, found none (")
+    assert message.endswith("or leave --compile out")
+    assert "\n" not in message
