@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from tests.golden import golden_tensor, reference_json
+from tests.old_checkpoints import save_as
 from tests.voc_files import HEADER_2016, golden_arrays, write_darknet_file
 
 KEYS_OF = {
@@ -21,13 +22,11 @@ def write_voc(folder: Path) -> Path:
 
 
 def write_flow(folder: Path, preset: str) -> Path:
-    """NVIDIA's checkpoint of a preset's flow network."""
+    """NVIDIA's checkpoint of a preset's flow network, in the layout of its time."""
     keys = reference_json(KEYS_OF[preset])
     state = OrderedDict(
         (key, torch.from_numpy(golden_tensor(key, tuple(keys["shapes"][key]))))
         for key in keys["order_in_checkpoint"]
     )
-    path = folder / f"{preset}_checkpoint.pth.tar"
     content = {"epoch": 0, "state_dict": state, "best_EPE": 1e10}
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-    return path
+    return save_as("v1 py2 legacy", content, folder / f"{preset}_checkpoint.pth.tar")

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.golden import golden_tensor, reference_json
+from tubedet.checkpoints.voc_weights import VocWeights
 from tubedet.models.yolov2.darknet19 import Darknet19Stream, DarknetLayout
 from tubedet.models.yolov2.prediction_head import PredictionHead, YOLOv2
 
@@ -48,6 +49,21 @@ def narrow_arrays(layout: DarknetLayout = "direct", width: float = NARROW) -> Ar
         for name, like in state.items()
         if not name.endswith("num_batches_tracked")
     }
+
+
+def voc_detector(weights: VocWeights, width: float = 1.0) -> YOLOv2:
+    """The detector of single images that a file's weights were trained as."""
+    with torch.device("meta"):
+        stream = Darknet19Stream(
+            layout=weights.layout, passthrough=weights.passthrough, width=width
+        )
+        head = PredictionHead(stream.out_channels, num_anchors=5, num_classes=20)
+    detector = YOLOv2(stream, head)
+    detector.load_state_dict(
+        {n if n.startswith("conv5.") else f"stream.{n}": t for n, t in weights.tensors.items()},
+        assign=True,
+    )
+    return detector.eval()
 
 
 def backbone_of(arrays: Arrays) -> Arrays:

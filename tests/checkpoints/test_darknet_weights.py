@@ -16,7 +16,7 @@ from tests.voc_files import (
     write_darknet_file,
 )
 from tubedet.checkpoints.darknet_weights import read_darknet, write_darknet
-from tubedet.checkpoints.voc_weights import VocWeights, voc_detector
+from tubedet.checkpoints.voc_weights import VocWeights
 from tubedet.errors import WeightsError
 from tubedet.models.yolov2.darknet19 import DarknetLayout
 
@@ -38,8 +38,8 @@ def complaint(path: Path) -> str:
 
 
 def assert_holds(weights: VocWeights, arrays: Arrays) -> None:
-    found = {**weights.stream, **{f"conv5.{name}": t for name, t in weights.head.items()}}
-    learned = {name: t for name, t in found.items() if not name.endswith("num_batches_tracked")}
+    counter = "num_batches_tracked"
+    learned = {name: t for name, t in weights.tensors.items() if not name.endswith(counter)}
     assert learned.keys() == arrays.keys()
     assert all(np.array_equal(learned[name].numpy(), array) for name, array in arrays.items())
 
@@ -61,11 +61,8 @@ def test_the_backbone_alone_is_18_convolutions_and_has_no_order(
     backbone = backbone_of(arrays)
     assert sum(name.endswith("conv.weight") for name in backbone) == 18
     weights = read_darknet(write_darknet_file(tmp_path / "w", backbone, HEADER_2016), NARROW)
-    assert weights.is_backbone
-    assert (weights.head, weights.passthrough) == ({}, "space_to_depth")
+    assert weights.passthrough == "space_to_depth"
     assert_holds(weights, backbone)
-    with pytest.raises(ValueError, match="without a VOC head"):
-        voc_detector(weights, NARROW)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -78,9 +75,8 @@ def test_what_was_read_is_written_byte_for_byte(
         arrays = backbone_of(arrays)
     elif content == "stream":
         arrays = {name: array for name, array in arrays.items() if not name.startswith("conv5")}
-    source = write_darknet_file(tmp_path / "in", arrays)
-    weights = read_darknet(source, NARROW)
-    write_darknet(tmp_path / "out", weights.stream, weights.head, seen=SEEN)
+    source = write_darknet_file(tmp_path / "in", arrays, struct.pack("<iiiQ", 0, 2, 0, 0))
+    write_darknet(tmp_path / "out", read_darknet(source, NARROW).tensors)
     assert (tmp_path / "out").read_bytes() == source.read_bytes()
 
 
@@ -130,7 +126,7 @@ def test_an_absent_an_empty_and_a_short_file_are_refused(tmp_path: Path) -> None
 
 
 def test_batch_counters_begin_at_zero(arrays: Arrays, tmp_path: Path) -> None:
-    stream = read_darknet(write_darknet_file(tmp_path / "w", arrays), NARROW).stream
-    counters = [tensor for name, tensor in stream.items() if name.endswith("batches_tracked")]
+    tensors = read_darknet(write_darknet_file(tmp_path / "w", arrays), NARROW).tensors
+    counters = [tensor for name, tensor in tensors.items() if name.endswith("batches_tracked")]
     assert len(counters) == 21
     assert all(torch.equal(counter, torch.tensor(0)) for counter in counters)

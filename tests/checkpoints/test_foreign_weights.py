@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from tubedet.checkpoints.native import (
 )
 from tubedet.errors import OutputError, UsageError, WeightsError
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
-from tubedet.models.presets import DetectorConfig, build_detector
+from tubedet.models.presets import PaperConfig, build_detector, config_from_dict
 
 NETWORKS = {"flownet2": FlowNet2, "flownet2-css": FlowNet2CSS, "flownet2-sd": FlowNet2SD}
 
@@ -76,7 +77,7 @@ def test_both_files_fill_all_but_the_fused_head_in_any_order(
         assert (kernel == arrays["conv1s.0.0.conv.weight"]).all()
     state = torch.load(flow_file, weights_only=True)["state_dict"]
     assert all(torch.equal(tensors[f"flow.{name}"], tensor) for name, tensor in state.items())
-    config = DetectorConfig(
+    config = PaperConfig(
         preset="flownet2-sd", class_names=("a",), anchors_wh=((1, 1),), width=NARROW
     )
     names = [n for n in build_detector(config).state_dict() if not n.startswith("fusion")]
@@ -100,6 +101,51 @@ def test_a_file_of_another_preset_is_called_by_its_name(tmp_path: Path) -> None:
     path = write_flow(tmp_path / "w.tar", "flownet2-css")
     with pytest.raises(WeightsError, match="found FlowNet2-CSS; take --preset flownet2-css"):
         imported(tmp_path / "w", path, allow_random=True)
+
+
+def test_networks_that_the_paper_does_not_use_are_refused_by_name(tmp_path: Path) -> None:
+    stack = FlowNet2CSS(width=NARROW)
+    whole = stack.state_dict()
+    parts = {
+        "FlowNet2-C": stack.flownetc.state_dict(),
+        "FlowNet2-S": stack.flownets_1.state_dict(),
+        "FlowNet2-CS": {n: t for n, t in whole.items() if not n.startswith("flownets_2.")},
+    }
+    for name, state in parts.items():
+        torch.save({"state_dict": state}, tmp_path / "w.tar")
+        complaint = f"found {name}, which the paper does not use; get FlowNet2-SD_checkpoint"
+        with pytest.raises(WeightsError, match=complaint):
+            import_weights([tmp_path / "w.tar"], "flownet2-sd", width=NARROW)
+
+
+def test_the_scale_and_the_upsampling_of_flow_can_be_given(flow_file: Path, tmp_path: Path) -> None:
+    clip = 255 * torch.rand(1, 3, 2, 64, 64)
+    imported(tmp_path / "plain", flow_file, allow_random=True)
+    options: dict[str, Any] = {"sd_scale": 0.05, "align_corners": True}
+    weights = import_weights([flow_file], "flownet2-sd", allow_random=True, width=NARROW, **options)
+    save_checkpoint(tmp_path / "w", weights.network, weights.header)
+    assert {name: weights.header.config[name] for name in options} == options
+    torch.manual_seed(4)
+    expected = FlowNet2SD(width=NARROW, sd_scale=20.0, align_corners=True)(clip)
+    torch.testing.assert_close(load_flow(tmp_path / "w")[0](clip) * 400, expected)
+    assert not torch.allclose(load_flow(tmp_path / "plain")[0](clip), expected)
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "complaint"),
+    [
+        ("flownet2", {"sd_scale": 20.0}, r"SD scale 20\.0: expected a positive number, for flown"),
+        ("flownet2-sd", {"sd_scale": 0.0}, r"SD scale 0\.0: expected a positive number"),
+        ("flownet2-sd", {"sd_scale": float("inf")}, "SD scale inf: expected a positive number"),
+        ("flownet2-sd", {"sd_scale": float("nan")}, "SD scale nan: expected a positive number"),
+        ("brox", {"align_corners": True}, "align corners: preset brox has no flow network"),
+    ],
+)
+def test_an_option_that_means_nothing_is_a_usage_error(
+    preset: str, options: dict[str, Any], complaint: str, flow_file: Path
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        import_weights([flow_file], preset, width=NARROW, **options)
 
 
 def test_a_backbone_leaves_the_rest_of_both_streams_open(tmp_path: Path) -> None:
@@ -150,7 +196,7 @@ def test_an_archive_with_an_unreadable_name_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w", "w") as archive:
         archive.writestr("é.npy", b"")  # flagged as UTF-8
     (tmp_path / "w").write_bytes((tmp_path / "w").read_bytes().replace("é".encode(), b"\x80\x80"))
-    with pytest.raises(WeightsError, match=r"w: expected published weights, found a damaged arch"):
+    with pytest.raises(WeightsError, match=r"w: expected published weights, found 'utf-8' codec"):
         import_weights([tmp_path / "w"], "brox", width=NARROW)
 
 
@@ -175,7 +221,9 @@ def test_a_partial_file_is_no_detector_and_says_what_to_do(
     flow_file: Path, voc_file: Path, tmp_path: Path
 ) -> None:
     imported(tmp_path / "w", flow_file, voc_file)
-    with pytest.raises(WeightsError, match="without fusion; train first: tubedet train --init"):
+    with pytest.raises(
+        WeightsError, match="without fusion; train first: tubedet train --preset flownet2-sd --init"
+    ):
         load_checkpoint(tmp_path / "w")
 
 
@@ -184,8 +232,8 @@ def test_flow_is_loaded_from_a_whole_checkpoint_and_missed_where_there_is_none(
 ) -> None:
     clip = 255 * torch.rand(1, 3, 2, 64, 64)
     for preset in ("flownet2-css", "light"):
-        config = DetectorConfig(
-            preset=preset, class_names=("a",), anchors_wh=((1, 1),), width=NARROW
+        config = config_from_dict(
+            {"preset": preset, "class_names": "a", "anchors_wh": [(1, 1)], "width": NARROW}
         )
         network = build_detector(config).eval()
         save_checkpoint(tmp_path / "w", network, CheckpointHeader(config=config.to_dict()))

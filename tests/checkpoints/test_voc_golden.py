@@ -24,15 +24,16 @@ from tests.voc_files import (
     Arrays,
     backbone_of,
     golden_arrays,
+    voc_detector,
     write_darknet_file,
     write_h5_file,
     write_npz_file,
 )
 from tubedet.checkpoints.darknet_weights import read_darknet
+from tubedet.checkpoints.foreign_weights import STREAM_PARTS
 from tubedet.checkpoints.native import load_partial
-from tubedet.checkpoints.voc_weights import STREAM_PARTS, VocWeights, voc_detector
-from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
-from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
+from tubedet.checkpoints.voc_weights import VocWeights
+from tubedet.checkpoints.yolo2_pytorch import read_h5, read_npz
 from tubedet.cli.app import app
 from tubedet.models.yolov2.darknet19 import Darknet19Stream, DarknetLayout
 from tubedet.models.yolov2.prediction_head import PredictionHead, YOLOv2

@@ -1,5 +1,6 @@
 """yolo2-pytorch's `.h5` and `.npz`: what is read of them, and what is refused."""
 
+import io
 import sys
 import zipfile
 from collections.abc import Callable
@@ -20,8 +21,7 @@ from tests.voc_files import (
     write_npz_file,
 )
 from tubedet.checkpoints.voc_weights import VocWeights
-from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
-from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
+from tubedet.checkpoints.yolo2_pytorch import read_h5, read_npz
 from tubedet.errors import UsageError, WeightsError
 
 FIRST = "conv1s.0.0.conv.weight"
@@ -42,8 +42,8 @@ def complaint(read: Callable[[Path, float], VocWeights], path: Path) -> str:
 
 
 def assert_holds(weights: VocWeights, arrays: Arrays) -> None:
-    found = {**weights.stream, **{f"conv5.{name}": t for name, t in weights.head.items()}}
-    learned = {name: t for name, t in found.items() if not name.endswith("num_batches_tracked")}
+    counter = "num_batches_tracked"
+    learned = {name: t for name, t in weights.tensors.items() if not name.endswith(counter)}
     assert learned.keys() == arrays.keys()
     assert all(np.array_equal(learned[name].numpy(), array) for name, array in arrays.items())
     assert (weights.layout, weights.passthrough) == ("direct", "space_to_depth")
@@ -55,7 +55,7 @@ def test_h5_is_read_with_and_without_batch_counters(
 ) -> None:
     weights = read_h5(write_h5_file(tmp_path / "w", arrays, counters=counters), NARROW)
     assert_holds(weights, arrays)
-    found = weights.stream["conv2.1.bn.num_batches_tracked"]
+    found = weights.tensors["conv2.1.bn.num_batches_tracked"]
     assert torch.equal(found, torch.tensor(SEEN if counters else 0))
 
 
@@ -63,8 +63,7 @@ def test_npz_is_read_whole_or_as_a_backbone(arrays: Arrays, tmp_path: Path) -> N
     assert_holds(read_npz(write_npz_file(tmp_path / "w", arrays), NARROW), arrays)
     backbone = read_npz(write_npz_file(tmp_path / "b", backbone_of(arrays)), NARROW)
     assert_holds(backbone, backbone_of(arrays))
-    assert backbone.is_backbone
-    assert len([name for name in backbone.stream if name.endswith("tracked")]) == 18
+    assert len([name for name in backbone.tensors if name.endswith("tracked")]) == 18
 
 
 def test_a_compressed_npz_is_read(arrays: Arrays, tmp_path: Path) -> None:
@@ -102,7 +101,9 @@ def test_datasets_that_are_links_compressed_or_of_another_kind_are_refused(
     changes: dict[str, Callable[[h5py.File], object]] = {
         "a link": lambda file: file.__setitem__(FIRST, h5py.ExternalLink("secret", "/x")),
         "no plain dataset": lambda file: file.create_group(FIRST),
-        "compressed": lambda file: file.create_dataset(FIRST, data=kernel, compression="gzip"),
+        f"no plain dataset in '{FIRST}'": lambda file: file.create_dataset(
+            FIRST, data=kernel, compression="gzip"
+        ),
         "float64": lambda file: file.create_dataset(FIRST, data=kernel.astype("f8")),
         "0 bytes": lambda file: file.create_dataset(FIRST, shape=kernel.shape, dtype="f4"),
     }
@@ -119,7 +120,7 @@ def test_an_npz_with_wrong_names_or_shapes_is_refused(arrays: Arrays, tmp_path: 
     extra = write_npz_file(tmp_path / "extra", arrays, {"more": np.zeros(1)})
     assert "1 unexpected (more.npy)" in complaint(read_npz, extra)
     shape = write_npz_file(tmp_path / "shape", arrays, {name: np.zeros(5, np.float32)})
-    assert "shape (5,), instead of float32, shape (4,)" in complaint(read_npz, shape)
+    assert "an array of float32, shape (5,), not float32, (4,)" in complaint(read_npz, shape)
     double = write_npz_file(tmp_path / "double", arrays, {name: np.zeros(4)})
     assert "an array of float64" in complaint(read_npz, double)
 
@@ -142,11 +143,26 @@ def test_an_npz_that_unpacks_to_more_than_its_array_is_refused(
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(tmp_path / "bomb", "w") as target:
         for member in source.infolist():
             is_bomb = member.filename == "0-convolutional/kernel:0.npy"
-            content = bytes(1 << 24) if is_bomb else source.read(member)
+            content = source.read(member) + bytes(1 << 24) * is_bomb
             target.writestr(member.filename, content, zipfile.ZIP_DEFLATED)
-    assert "16777216 bytes in '0-convolutional/kernel:0.npy'" in complaint(
+    # A header of 128 bytes, and the 2 kernels of 3x3x3 numbers that the narrow network has there.
+    assert "16777560 bytes in '0-convolutional/kernel:0.npy', not 344" in complaint(
         read_npz, tmp_path / "bomb"
     )
+
+
+def test_an_npz_whose_header_claims_more_than_the_network_has_is_refused_unread(
+    arrays: Arrays, tmp_path: Path
+) -> None:
+    whole = write_npz_file(tmp_path / "w", arrays)
+    header = io.BytesIO()
+    claim = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(tmp_path / "bold", "w") as target:
+        for member in source.infolist():
+            is_bold = member.filename == "3-convolutional/gamma:0.npy"
+            target.writestr(member.filename, header.getvalue() if is_bold else source.read(member))
+    assert "shape (1099511627776,), not float32, (4,)" in complaint(read_npz, tmp_path / "bold")
 
 
 @pytest.mark.parametrize("read", [read_h5, read_npz])

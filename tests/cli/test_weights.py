@@ -7,6 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from tests.known_flow import KnownFlow
 from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints import foreign_weights
@@ -53,6 +54,32 @@ def test_import_reports_what_it_read_and_what_is_missing(files: list[Path], tmp_
     verified = weights("verify", output)
     assert verified.exit_code == 0
     assert f"without fusion, {60 + 2 * 126} tensors, SHA-256" in verified.stdout
+
+
+def test_import_says_the_flow_of_a_known_shift_and_doubts_a_wrong_scale(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["import", *files, "-o", tmp_path / "w", "--overwrite", "--preset"]
+    for u, is_right in ((2.125, True), (800.0, False)):
+        answer = KnownFlow(u, 0.25)
+        monkeypatch.setattr(foreign_weights.ImportedWeights, "flow", answer)
+        result = weights(*arguments, "flownet2-sd")
+        assert result.exit_code == 0, result.output
+        words = f"moved 2 px to the right: u {u:.2f}, v 0.25 px (expected 2.00, 0.00)"
+        assert words in result.stdout
+        assert ("another --sd-scale (20 or 0.05)" in result.stderr) is not is_right
+        assert answer.seen == [(256, 256)]
+    monkeypatch.undo()
+
+
+def test_import_takes_scale_and_upsampling(files: list[Path], tmp_path: Path) -> None:
+    arguments = ["import", *files, "--preset", "flownet2-sd", "-o", tmp_path / "w"]
+    assert weights(*arguments, "--sd-scale", "0.05", "--align-corners").exit_code == 0
+    config = read_header(tmp_path / "w").config
+    assert (config["sd_scale"], config["align_corners"]) == (0.05, True)
+    refused = weights("import", files[1], "--preset", "brox", "--sd-scale", 1, "-o", tmp_path / "b")
+    assert refused.exit_code == 2
+    assert "SD scale 1.0: expected a positive number, for flownet2-sd alone" in refused.stderr
 
 
 def test_detect_refuses_an_imported_file(files: list[Path], tmp_path: Path) -> None:

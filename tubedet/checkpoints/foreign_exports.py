@@ -5,9 +5,9 @@ from pathlib import Path
 from tubedet.checkpoints.darknet_weights import write_darknet
 from tubedet.checkpoints.flownet2_nvidia import write_flownet2
 from tubedet.checkpoints.native import ANY_HEAD, load_flow, load_partial
-from tubedet.checkpoints.voc_weights import BACKBONE_PARTS, is_of_parts
+from tubedet.checkpoints.voc_weights import is_of_backbone
 from tubedet.errors import WeightsError
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.presets import config_from_dict
 from tubedet.models.yolov2.passthrough import PassthroughOrder
 
 
@@ -44,7 +44,7 @@ def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder
         raise WeightsError(f"{checkpoint}: expected a {part} of Darknet-19, found none")
     is_backbone = any(absent.startswith(prefix) for absent in header.missing)
     if is_backbone:
-        stream = {n: t for n, t in stream.items() if is_of_parts(n, BACKBONE_PARTS)}
-    write_darknet(output, stream, {})
-    config = DetectorConfig.from_dict({**header.config, **ANY_HEAD})
+        stream = {n: t for n, t in stream.items() if is_of_backbone(n)}
+    write_darknet(output, stream)
+    config = config_from_dict({**header.config, **ANY_HEAD})
     return None if is_backbone else config.passthrough

@@ -1,46 +1,41 @@
 """Published weights to start from, as one partial checkpoint.
 
-What a file is, its content says and not its name. VOC weights go into both streams: the motion
-stream sees flow as an image of three channels (`motion_input.py`), so its first convolution takes
-the weights of the RGB one as they are.
+Files are recognised by their content, not by their names. VOC weights go into both streams: the
+motion stream's input is flow as an image of three channels (`motion_input.py`), so its first
+convolution takes the weights of the RGB one as they are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tubedet.checkpoints.catalog import sha256_of
 from tubedet.checkpoints.darknet_weights import HEADER_BYTES, read_darknet
-from tubedet.checkpoints.flownet2_nvidia import (
-    LEGACY_START,
-    outline_flownet2,
-    read_flownet2,
-)
+from tubedet.checkpoints.flownet2_nvidia import LEGACY_START as FLOW_START
 from tubedet.checkpoints.flownet2_nvidia import LICENCE as FLOW_LICENCE
-from tubedet.checkpoints.name_mapping import shapes_of
-from tubedet.checkpoints.native import (
-    ANY_HEAD,
-    FUSED_HEAD,
-    CheckpointHeader,
-    lay_out,
-)
-from tubedet.checkpoints.voc_weights import STREAM_PARTS, VocWeights
-from tubedet.checkpoints.yolo2_pytorch_h5 import read_h5
-from tubedet.checkpoints.yolo2_pytorch_npz import read_npz
-from tubedet.checkpoints.zip_directory import ZipError, opened_zip
+from tubedet.checkpoints.flownet2_nvidia import network_of, outline_flownet2, read_flownet2
+from tubedet.checkpoints.foreign_files import ZIP_START, opened_zip, refused_as
+from tubedet.checkpoints.native import ANY_HEAD, FUSED_HEAD, CheckpointHeader, lay_out
+from tubedet.checkpoints.voc_weights import HEAD
+from tubedet.checkpoints.yolo2_pytorch import read_h5, read_npz
 from tubedet.errors import UsageError, WeightsError
-from tubedet.models.presets import DetectorConfig, build_detector, build_flow
+from tubedet.models.presets import PaperConfig, build_detector, build_flow, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.passthrough import PassthroughOrder
 
-FLOW_NAMES = {
+STREAM_PARTS = ("rgb_stream", "motion_stream")  # of a detector: both take the VOC weights
+NETWORK_OF = {
     "flownet2": "FlowNet2",
-    "flownet2-css": "FlowNet2-CSS",
+    "flownet2-css": "FlowNet2-CSS",  # and -CSS-ft-sd: the same tensors, trained longer
     "flownet2-sd": "FlowNet2-SD",
 }
-IMPORTABLE = (*FLOW_NAMES, "brox")
+PRESET_OF = {network: preset for preset, network in NETWORK_OF.items()}
+SCALED = "flownet2-sd"  # the preset whose flow has a scale to choose
+IMPORTABLE = (*NETWORK_OF, "brox")
 VOC_READERS = {"darknet": read_darknet, "h5": read_h5, "npz": read_npz}
 # SHA-256 → name of published files: those whose hash we could learn without the file.
 # Source: the Git LFS pointer in github.com/ranata/wts, whose size is this layout's to the byte.
@@ -72,6 +67,11 @@ class ImportedWeights:
     header: CheckpointHeader
     files: tuple[ForeignFile, ...]
 
+    @property
+    def flow(self) -> nn.Module | None:
+        """The flow network, if a file gave one."""
+        return None if "flow" in self.header.missing else self.network.flow
+
 
 def import_weights(
     paths: Sequence[Path],
@@ -79,6 +79,8 @@ def import_weights(
     *,
     allow_random: bool = False,
     passthrough: PassthroughOrder | None = None,
+    sd_scale: float | None = None,
+    align_corners: bool = False,
     width: float = 1.0,
 ) -> ImportedWeights:
     """Read published weights into the parts of a preset that they are for.
@@ -88,61 +90,75 @@ def import_weights(
         preset: one of the paper's; its flow network is the file's.
         allow_random: leave parts out that no file is for; training draws them at random.
         passthrough: order of the folded channels; None: what the file's own program does.
-        width: of narrow twins, for tests.
+        sd_scale: of FlowNet2-SD; None: as in NVIDIA's class.
+        align_corners: of FlowNet2's bilinear upsampling.
+        width: factor on hidden channels, for tests.
 
     Raises:
         UsageError: if there are two files for a part, or the preset has no such parts.
-        WeightsError: if a file cannot be read or does not fit, or parts are left over.
+        WeightsError: if a file cannot be read or does not fit, or there is none for a part.
     """
-    if preset not in IMPORTABLE:
-        raise UsageError(
-            f"preset {preset}: published weights fit none of its parts; one of "
-            f"{', '.join(IMPORTABLE)}"
-        )
+    _require_options(preset, sd_scale, align_corners)
     kinds = {path: _kind_of(path) for path in paths}
-    flow_path, voc_path = (
-        _only([path for path, kind in kinds.items() if (kind == "flow") is is_flow], which)
-        for is_flow, which in ((True, "the flow network"), (False, "the streams"))
-    )
-    config = DetectorConfig.from_dict({"preset": preset, "width": width, **ANY_HEAD})
+    flow_path = _only([p for p, kind in kinds.items() if kind == "flow"], "the flow network")
+    voc_path = _only([p for p, kind in kinds.items() if kind != "flow"], "the streams")
+    settings: dict[str, Any] = {"preset": preset, "align_corners": align_corners, "width": width}
+    if sd_scale is not None:
+        settings["sd_scale"] = sd_scale
+    config = config_from_dict({**settings, **ANY_HEAD})
+    assert isinstance(config, PaperConfig)
     flow = _read_flow(flow_path, config) if flow_path else {}
     voc = VOC_READERS[kinds[voc_path]](voc_path, width) if voc_path else None
     if voc is not None:
         order = passthrough or voc.passthrough
         config = replace(config, darknet_layout=voc.layout, passthrough=order)
-    network = lay_out(lambda: build_detector(config))
     tensors = {f"flow.{name}": tensor for name, tensor in flow.items()}
+    stream = voc.tensors if voc else {}
+    stream = {name: tensor for name, tensor in stream.items() if not name.startswith(HEAD)}
     # Copies: a checkpoint holds each stream, and training parts their ways.
     for part, is_copy in zip(STREAM_PARTS, (False, True), strict=True):
-        for name, tensor in (voc.stream if voc else {}).items():
+        for name, tensor in stream.items():
             tensors[f"{part}.{name}"] = tensor.clone() if is_copy else tensor
+    network = lay_out(lambda: build_detector(config))
     missing = _missing_parts(network, tensors)
     _require_given(missing, paths, preset, allow_random)
     network.load_state_dict(tensors, assign=True, strict=False)
-    files = tuple(_describe(path) for path in paths)
-    return ImportedWeights(
-        network=network,
-        header=CheckpointHeader(
-            config={**config.to_dict(), "class_names": [], "anchors_wh": []},
-            source="; ".join(f"{file.path.name}, SHA-256 {file.sha256}" for file in files),
-            licence=_licence(bool(flow), voc),
-            missing=missing,
-        ),
-        files=files,
+    files = tuple(_described(path) for path in paths)
+    licences = [FLOW_LICENCE] * bool(flow) + ([voc.licence] if voc else [])
+    header = CheckpointHeader(
+        config={**config.to_dict(), "class_names": [], "anchors_wh": []},
+        source="; ".join(f"{file.path.name}, SHA-256 {file.sha256}" for file in files),
+        licence=" AND ".join(licences) or None,
+        missing=missing,
     )
+    return ImportedWeights(network=network, header=header, files=files)
+
+
+def _require_options(preset: str, sd_scale: float | None, align_corners: bool) -> None:
+    if preset not in IMPORTABLE:
+        raise UsageError(
+            f"preset {preset}: published weights fit none of its parts; one of "
+            f"{', '.join(IMPORTABLE)}"
+        )
+    if sd_scale is not None and not (preset == SCALED and isfinite(sd_scale) and sd_scale > 0):
+        raise UsageError(f"SD scale {sd_scale}: expected a positive number, for {SCALED} alone")
+    if align_corners and preset not in NETWORK_OF:
+        raise UsageError(f"align corners: preset {preset} has no flow network")
 
 
 def _kind_of(path: Path) -> str:
     """`flow`, or a key of `VOC_READERS`, by the first bytes of a file."""
-    try:
+    with refused_as(path, "published weights"):
         with path.open("rb") as file:
-            start = file.read(len(LEGACY_START))
-        if start.startswith(b"PK") and (kind := _kind_of_zip(path)):
-            return kind
-    except (OSError, ZipError) as error:
-        raise WeightsError(f"{path}: expected published weights, found {error}") from error
-    if start == LEGACY_START:
+            start = file.read(len(FLOW_START))
+        names = []
+        if start.startswith(ZIP_START):
+            with opened_zip(path) as archive:
+                names = archive.namelist()
+    if start == FLOW_START or any(name.endswith("/data.pkl") for name in names):
         return "flow"
+    if any(name.endswith(".npy") for name in names):
+        return "npz"
     if start.startswith(b"\x89HDF"):
         return "h5"
     version = tuple(int.from_bytes(start[at : at + 4], "little") for at in (0, 4))
@@ -154,56 +170,45 @@ def _kind_of(path: Path) -> str:
     )
 
 
-def _kind_of_zip(path: Path) -> str | None:
-    with opened_zip(path) as archive:
-        names = archive.namelist()
-    ends = {"npz": ".npy", "flow": "/data.pkl"}
-    return next((k for k, end in ends.items() if any(n.endswith(end) for n in names)), None)
-
-
 def _only(paths: list[Path], which: str) -> Path | None:
     if len(paths) > 1:
         raise UsageError(f"{len(paths)} files for {which}: {', '.join(map(str, paths))}; give one")
     return paths[0] if paths else None
 
 
-def _read_flow(path: Path, config: DetectorConfig) -> dict[str, Tensor]:
-    if config.preset not in FLOW_NAMES:
+def _read_flow(path: Path, config: PaperConfig) -> dict[str, Tensor]:
+    wanted = NETWORK_OF.get(config.preset)
+    if wanted is None:
         raise UsageError(f"preset {config.preset} has no flow network for {path}")
-    found = outline_flownet2(path)
-    for preset, name in FLOW_NAMES.items():
-        expected = _flow_outline(replace(config, preset=preset))
-        if preset == config.preset:
-            wanted = expected
-        elif found == shapes_of(expected):
-            raise WeightsError(
-                f"{path}: expected {FLOW_NAMES[config.preset]} for preset {config.preset}, found "
-                f"{name}; take --preset {preset}"
-            )
-    return read_flownet2(path, wanted, FLOW_NAMES[config.preset])
-
-
-def _flow_outline(config: DetectorConfig) -> dict[str, Tensor]:
+    found = network_of(outline_flownet2(path))
+    if found not in (wanted, None):
+        remedy = (
+            f"; take --preset {PRESET_OF[found]}"
+            if found in PRESET_OF
+            else f", which the paper does not use; get {wanted}_checkpoint.pth.tar"
+        )
+        raise WeightsError(
+            f"{path}: expected {wanted} for preset {config.preset}, found {found}{remedy}"
+        )
     flow = lay_out(lambda: build_flow(config))
     assert flow is not None
-    return flow.state_dict()
+    return read_flownet2(path, flow.state_dict(), wanted)
 
 
 def _missing_parts(network: TwoStreamDetector, tensors: dict[str, Tensor]) -> tuple[str, ...]:
     """The largest parts of which no tensor is given."""
+
+    def given(part: str) -> bool:
+        return any(name.startswith(f"{part}.") for name in tensors)
+
     missing: list[str] = []
     for part, module in network.named_children():
-        absent = [name for name, _ in module.named_children() if not _has(tensors, part, name)]
-        if not any(name.startswith(f"{part}.") for name in tensors):
-            missing.append(part)
+        if given(part):
+            inner = (f"{part}.{n}" for n, child in module.named_children() if child.state_dict())
+            missing += [name for name in inner if not given(name)]
         else:
-            with_state = (name for name in absent if module.get_submodule(name).state_dict())
-            missing += [f"{part}.{name}" for name in with_state]
+            missing.append(part)
     return tuple(missing)
-
-
-def _has(tensors: dict[str, Tensor], part: str, name: str) -> bool:
-    return any(tensor.startswith(f"{part}.{name}.") for tensor in tensors)
 
 
 def _require_given(
@@ -219,11 +224,6 @@ def _require_given(
         )
 
 
-def _describe(path: Path) -> ForeignFile:
+def _described(path: Path) -> ForeignFile:
     sha256 = sha256_of(path)
     return ForeignFile(path=path, sha256=sha256, known_as=KNOWN_FILES.get(sha256))
-
-
-def _licence(has_flow: bool, voc: VocWeights | None) -> str | None:
-    parts = [FLOW_LICENCE] * has_flow + ([voc.licence] if voc else [])
-    return " AND ".join(parts) or None

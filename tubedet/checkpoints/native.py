@@ -28,8 +28,8 @@ from tubedet.checkpoints.safetensors_file import (
 )
 from tubedet.checkpoints.whole_file import written_whole
 from tubedet.errors import WeightsError
-from tubedet.models.motion_input import ResizedFlow
-from tubedet.models.presets import DetectorConfig, build_detector, build_flow
+from tubedet.models.presets import DetectorConfig, build_detector, build_flow, config_from_dict
+from tubedet.models.resized_flow import ResizedFlow
 from tubedet.models.two_stream import TwoStreamDetector
 
 Built = TypeVar("Built")
@@ -46,7 +46,7 @@ class CheckpointHeader:
     """What a checkpoint says of itself. Keys added within a format version must be optional.
 
     Attributes:
-        config: `DetectorConfig.to_dict()` of the network.
+        config: `to_dict()` of its `DetectorConfig`.
         format_version: raised when older readers would misread the file.
         recipe: settings of the training run; empty if it was not trained by tubedet.
         training_data_sha256: hash of the list of training samples.
@@ -71,6 +71,9 @@ class CheckpointHeader:
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("config", "recipe", "metrics"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} is no object")
         named = all(isinstance(part, str) and part for part in self.missing)
         if isinstance(self.missing, str) or not named:
             raise ValueError(f"missing {self.missing!r} are no names of parts")
@@ -183,7 +186,8 @@ def _load(path: Path, *, may_be_partial: bool) -> tuple[TwoStreamDetector, Check
         if header.missing and not may_be_partial:
             raise WeightsError(
                 f"{path}: expected a trained detector, found weights to start from, without "
-                f"{', '.join(header.missing)}; train first: tubedet train --init {path}"
+                f"{', '.join(header.missing)}; train first: tubedet train "
+                f"--preset {header.config['preset']} --init {path}"
             )
         expected = present_tensors(network.state_dict(), header.missing)
         refuse_other_names(set(file.keys()), set(expected), path)
@@ -239,7 +243,7 @@ def _lay_out(
     """The network, or a part of it, that a header describes, laid out on `meta`."""
     try:
         head = ANY_HEAD if FUSED_HEAD in header.missing else {}
-        config = DetectorConfig.from_dict({**header.config, **head})
+        config = config_from_dict({**header.config, **head})
         return lay_out(lambda: build(config))
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]

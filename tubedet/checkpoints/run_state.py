@@ -45,7 +45,7 @@ def read_run_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_flow_network(path: Path, network: nn.Module) -> None:
-    """Fill a flow network with the weights that flow pre-training left.
+    """Fill a flow network with the weights that flow pre-training wrote.
 
     Raises:
         WeightsError: if the file is absent, damaged, or of another network.

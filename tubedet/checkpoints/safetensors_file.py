@@ -1,4 +1,4 @@
-"""Safetensors files, read with suspicion: what is wrong with one becomes a WeightsError.
+"""Safetensors files of any origin: what is wrong with one becomes a WeightsError.
 
 Every size is compared with the expected one before memory is taken for it.
 """

@@ -1,5 +1,7 @@
 """`tubedet weights list`, `show` and `verify`: which checkpoints there are, what is in them."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,12 @@ from tubedet.cli.console import complain, say, show_table
 from tubedet.cli.train_options import Debug
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tubedet.checkpoints.native import CheckpointHeader
 
+# State of batch norms that is measured, not learned.
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Weights = Annotated[str, Argument(help="A checkpoint, or a name of `weights list`.")]
 
 
@@ -30,12 +36,11 @@ def list_weights() -> None:
 def show_weights(weights: Weights, debug: Debug = False) -> None:
     """Show what a checkpoint holds, what it lacks, and where it came from."""
     from tubedet.checkpoints.catalog import resolve_weights, sha256_of
-    from tubedet.checkpoints.inventory import parameters_by_part
     from tubedet.checkpoints.native import load_partial
 
     path = resolve_weights(weights)
     tensors, header = load_partial(path)
-    parts = parameters_by_part(tensors)
+    parts = _parameters_by_part(tensors)
     rows = [
         ("file", str(path)),
         ("SHA-256", sha256_of(path)),
@@ -85,6 +90,15 @@ def _describe_network(header: "CheckpointHeader") -> list[tuple[str, str]]:
         ("classes", ", ".join(config["class_names"]) or "none yet"),
         ("anchors (cells)", anchors or "none yet"),
     ]
+
+
+def _parameters_by_part(tensors: "Mapping[str, Tensor]") -> dict[str, int]:
+    """Learned numbers of each part of a detector: flow, rgb_stream, motion_stream, fusion."""
+    counts: Counter[str] = Counter()
+    for name, tensor in tensors.items():
+        if not name.endswith(STATISTICS):
+            counts[name.partition(".")[0]] += tensor.numel()
+    return dict(counts)
 
 
 def _trained_by(header: "CheckpointHeader") -> str:

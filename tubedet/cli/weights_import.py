@@ -2,13 +2,16 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from tubedet.cli.console import complain, say
 from tubedet.cli.output_file import Output, Overwrite, refuse_existing
 from tubedet.cli.train_options import Debug
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Order(StrEnum):
@@ -43,8 +46,26 @@ def import_(
     ] = False,
     passthrough: Annotated[
         Order | None,
-        Option(help="Order of the folded channels, if not that of the file's own program."),
+        Option(
+            help="Order of the folded channels, instead of that of the file's own program: darknet "
+            "for .weights, space_to_depth for .h5 and .npz. The paper's is space_to_depth."
+        ),
     ] = None,
+    sd_scale: Annotated[
+        float | None,
+        Option(
+            help="What FlowNet2-SD's output is multiplied by to be in px: 20 in NVIDIA's class of "
+            "that name (the default), 0.05 where FlowNet2 contains it.",
+            show_default=False,
+        ),
+    ] = None,
+    align_corners: Annotated[
+        bool,
+        Option(
+            "--align-corners",
+            help="Upsample flow as PyTorch did before 0.4, in the paper's time.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -57,6 +78,9 @@ def import_(
     The result has no fused head and no classes: tubedet train --init makes
     them for the classes of its data. No tensor of a part that is left out is
     in it, and `weights show` names these parts.
+
+    Of a flow network, the flow is printed that it finds in a picture moved by
+    2 px: if that is far off, so is --sd-scale, or the file is another.
     """
     from tubedet.checkpoints.foreign_weights import import_weights
     from tubedet.checkpoints.native import save_checkpoint
@@ -67,13 +91,31 @@ def import_(
         preset,
         allow_random=allow_random,
         passthrough=None if passthrough is None else passthrough.value,
+        sd_scale=sd_scale,
+        align_corners=align_corners,
     )
     save_checkpoint(output, imported.network, imported.header)
     for file in imported.files:
         known = file.known_as or "not a file known to tubedet; compare it with your source's"
         say(f"{file.path}: SHA-256 {file.sha256}, {known}")
+    if imported.flow is not None:
+        _say_flow_of_known_shift(imported.flow, output, preset)
     say(f"{output}: without {', '.join(imported.header.missing)}")
     say(f"train first: tubedet train --preset {preset} --init {output} …")
+
+
+def _say_flow_of_known_shift(flow: "nn.Module", output: Path, preset: str) -> None:
+    from tubedet.checkpoints.known_shift import SHIFT_PX, flow_of_known_shift
+
+    answer = flow_of_known_shift(flow)
+    say(
+        f"flow of a picture moved {SHIFT_PX} px to the right: u {answer.u:.2f}, "
+        f"v {answer.v:.2f} px (expected {SHIFT_PX:.2f}, 0.00)"
+    )
+    if not answer.is_right:
+        points_right = preset == "flownet2-sd" and answer.u > 4 * abs(answer.v)
+        remedy = "give another --sd-scale (20 or 0.05), or " if points_right else ""
+        complain(f"{output}: its flow is far off; {remedy}compare the file with its source's")
 
 
 def export(
