@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from tubedet.boxes import clip_xyxy, iou_xyxy, nms_xyxy
+from tubedet.boxes import clip_xyxy, iou_rowwise, iou_xyxy, nms_xyxy
 
 NO_BOXES: NDArray[np.float64] = np.zeros((0, 4))
 
@@ -39,6 +39,12 @@ def test_an_empty_or_inverted_box_overlaps_nothing_not_even_itself(hollow: list[
 def test_iou_without_boxes_keeps_its_shape() -> None:
     assert iou_xyxy(NO_BOXES, np.ones((3, 4))).shape == (0, 3)
     assert iou_xyxy(np.ones((3, 4)), NO_BOXES).shape == (3, 0)
+
+
+def test_iou_row_by_row_is_that_of_boxes_at_the_same_place() -> None:
+    boxes = np.array([[0, 0, 4, 4], [2, 2, 6, 6], [3, 3, 3, 5]])
+    others = np.array([[0, 0, 4, 2], [0, 0, 4, 4], [3, 3, 3, 5]])
+    assert iou_rowwise(boxes, others).tolist() == pytest.approx([1 / 2, 4 / 28, 0])
 
 
 def test_nms_keeps_the_best_of_a_cluster_and_everything_apart() -> None:

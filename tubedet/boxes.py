@@ -15,15 +15,17 @@ def iou_xyxy(boxes: FloatArray, others: FloatArray) -> NDArray[np.float64]:
 
     An empty or inverted box overlaps nothing: its row is 0.
     """
-    a = np.asarray(boxes, dtype=np.float64).reshape(-1, 1, 4)
-    b = np.asarray(others, dtype=np.float64).reshape(1, -1, 4)
+    return iou_rowwise(np.reshape(boxes, (-1, 1, 4)), np.reshape(others, (1, -1, 4)))
+
+
+def iou_rowwise(boxes: FloatArray, others: FloatArray) -> NDArray[np.float64]:
+    """IoU (...) of each box (..., 4) with the other box (..., 4) at its place; see `iou_xyxy`."""
+    a, b = np.asarray(boxes, dtype=np.float64), np.asarray(others, dtype=np.float64)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = np.clip(sides, 0, None).prod(axis=-1)
-    areas = [np.clip(box[..., 2:] - box[..., :2], 0, None).prod(axis=-1) for box in (a, b)]
-    union = areas[0] + areas[1] - intersection
-    iou: NDArray[np.float64] = np.divide(
-        intersection, union, out=np.zeros_like(union), where=union > 0
-    )
+    shared = sides.clip(min=0).prod(axis=-1)
+    areas = [(box[..., 2:] - box[..., :2]).clip(min=0).prod(axis=-1) for box in (a, b)]
+    union = areas[0] + areas[1] - shared
+    iou: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
     return iou
 
 

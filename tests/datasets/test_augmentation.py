@@ -10,11 +10,13 @@ from tubedet.boxes import iou_xyxy
 from tubedet.datasets.augmentation import (
     ACTOR_MARGIN,
     BLANK,
+    PAPER_AUGMENTATION,
     AugmentationRecipe,
     ColourChange,
     View,
     draw_actor_free_window,
     draw_actor_window,
+    draw_crop,
     draw_view,
     draw_wider_window,
 )
@@ -22,6 +24,7 @@ from tubedet.datasets.augmentation import (
 RECIPE = AugmentationRecipe(min_visible=0.7)
 FRAME_WH = (320, 240)
 DRAWS = 200
+NO_BOXES = np.zeros((0, 4))
 
 
 def boxes_of(*boxes: tuple[float, float, float, float]) -> NDArray[np.float64]:
@@ -66,6 +69,49 @@ def test_crops_differ_in_size_and_place() -> None:
     boxes = boxes_of((140, 100, 180, 140))
     windows = {draw_actor_window(rng, RECIPE, boxes, FRAME_WH) for _ in range(DRAWS)}
     assert len(windows) > DRAWS / 2
+
+
+def test_the_draws_of_light_stay_what_they_were() -> None:
+    rng, boxes = np.random.default_rng(5), boxes_of((40, 60, 120, 200), (200, 30, 260, 180))
+    windows = []
+    for _ in range(3):
+        windows.append(draw_actor_window(rng, AugmentationRecipe(), boxes, FRAME_WH))
+        draw_view(rng, AugmentationRecipe(), windows[-1])
+        draw_wider_window(rng, AugmentationRecipe(), FRAME_WH)
+        draw_actor_free_window(rng, AugmentationRecipe(), boxes, FRAME_WH)
+
+    # As drawn by the version that the bundled weights were trained with.
+    assert windows == [(0, 39, 307, 238), (67, 43, 259, 206), (30, 0, 268, 240)]
+
+
+def test_crops_of_the_paper_are_those_of_yolo2_pytorch() -> None:
+    """scale = uniform(1, 1.1); offset = int(uniform() * (scale - 1) * side) px of the enlarged."""
+    rng, twin = np.random.default_rng(0), np.random.default_rng(1)
+    frame_wh = (3200, 2400)
+    scales = twin.uniform(1, 1.1, 4000)
+    offsets = (twin.random((4000, 2)) * (scales - 1)[:, None] * frame_wh).astype(int)
+    expected = np.stack([1 / scales, *(offsets / scales[:, None] / frame_wh).T])
+
+    drawn = np.array([draw_crop(rng, PAPER_AUGMENTATION, NO_BOXES, frame_wh) for _ in range(4000)])
+
+    x1, y1, x2, y2 = drawn.T / np.tile(frame_wh, 2)[:, None]
+    np.testing.assert_allclose(x2 - x1, y2 - y1, atol=5e-4)
+    assert (drawn.min(), (x2.max(), y2.max()) <= (1, 1)) == (0, True)
+    for found, twins in zip((x2 - x1, x1, y1), expected, strict=True):
+        for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+            assert np.quantile(found, share) == pytest.approx(np.quantile(twins, share), abs=0.003)
+
+
+def test_crops_of_the_paper_cut_through_actors_and_lose_those_at_the_edge() -> None:
+    boxes = boxes_of((0, 0, 160, 240), (310, 100, 320, 140))
+    rng = np.random.default_rng(0)
+
+    views = [View(draw_crop(rng, PAPER_AUGMENTATION, boxes, FRAME_WH)) for _ in range(DRAWS)]
+
+    seen = [view.boxes(boxes) for view in views]
+    assert any(left > 0 for left, _, _, _ in (view.window for view in views))
+    assert any(second[0] == second[2] for _, second in seen)  # nothing of it is left
+    assert all(first[2] > first[0] for first, _ in seen)
 
 
 def test_a_wider_window_holds_the_whole_frame() -> None:

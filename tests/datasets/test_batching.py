@@ -1,6 +1,7 @@
 """Samples and batches from videos made here: a white square on grey, labelled as the actor."""
 
-from itertools import islice
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.datasets.augmentation import STILL, AugmentationRecipe, View
-from tubedet.datasets.batching import TrainingBatch, TrainingSamples, make_sample
+from tubedet.datasets.batching import BatchShare, TrainingSamples, make_sample
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import pair_at
 from tubedet.datasets.ignore_regions import IgnoreRegions
@@ -34,11 +35,9 @@ def frames() -> ClipFrames:
     return ClipFrames()
 
 
-def assert_equal(batches: list[TrainingBatch], others: list[TrainingBatch]) -> None:
-    for batch, other in zip(batches, others, strict=True):
-        assert torch.equal(batch.clip, other.clip)
-        for tensors, twins in zip(batch[1:], other[1:], strict=True):
-            assert all(map(torch.equal, tensors, twins))
+def samples_of(data: AnnotatedDataset, frames: ClipFrames, **changes: Any) -> TrainingSamples:
+    arguments: dict[str, Any] = {"seed": 0, "input_size": SIZE, "share": BatchShare(4), **changes}
+    return TrainingSamples(data, frames, **arguments)
 
 
 def test_a_sample_shows_the_actor_inside_its_box(
@@ -47,9 +46,9 @@ def test_a_sample_shows_the_actor_inside_its_box(
     recipe = AugmentationRecipe(
         background_chance=0, blank_chance=0, hue=0, saturation=1, exposure=1
     )
-    samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
+    samples = samples_of(data, frames, recipe=recipe)
     for index in range(20):
-        sample = samples.sample(index, SIZE)
+        sample = samples.sample(index)
         assert sample.clip.shape == (3, 2, SIZE, SIZE)
         assert sample.clip.dtype == torch.uint8
         assert sample.class_indices.dtype == torch.int64
@@ -79,7 +78,7 @@ def test_the_camera_never_drifts_away_from_a_box_of_the_second_frame(
     data: AnnotatedDataset, frames: ClipFrames
 ) -> None:
     recipe = AugmentationRecipe(background_chance=0, drift_chance=1, drift=0.2)
-    samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
+    samples = samples_of(data, frames, recipe=recipe)
     rng = np.random.default_rng(0)
     clip = data.clips[0]
 
@@ -93,9 +92,9 @@ def test_an_actor_free_sample_shows_no_actor_and_has_no_box(
     data: AnnotatedDataset, frames: ClipFrames
 ) -> None:
     recipe = AugmentationRecipe(background_chance=1, hue=0, saturation=1, exposure=1, grey_chance=0)
-    samples = TrainingSamples(data, frames, seed=0, recipe=recipe)
+    samples = samples_of(data, frames, recipe=recipe)
     for index in range(20):
-        sample = samples.sample(index, SIZE)
+        sample = samples.sample(index)
         assert (len(sample.boxes_xyxy), len(sample.class_indices)) == (0, 0)
         assert sample.clip.amin(dim=0).max() < 200  # nowhere white
 
@@ -111,37 +110,41 @@ def test_ignore_regions_follow_the_crop_and_hidden_ones_are_left_out(
     torch.testing.assert_close(sample.ignore_xyxy, torch.tensor([[0.4, 0.25, 0.8, 0.625]]))
 
 
-def test_batches_are_the_same_whatever_the_number_of_threads(
-    data: AnnotatedDataset, frames: ClipFrames
+def test_a_frame_that_a_video_lacks_gives_way_to_the_last_annotated_one(
+    data: AnnotatedDataset,
 ) -> None:
-    one, many = (
-        list(islice(TrainingSamples(data, frames, seed=3).batches(SIZE, 4, threads=n), 6))
-        for n in (1, 4)
-    )
+    clip = data.clips[0]
+    boxes = clip.boxes_by_frame
+    longer = replace(clip, boxes_by_frame=(*boxes[:-1], (), boxes[-1], boxes[-1]))
+    samples = samples_of(data, ClipFrames())
 
-    assert_equal(one, many)
+    pairs = [samples._existing(pair_at(longer, frame)) for frame in range(FRAMES + 2)]
+
+    # Frames 5 and 6 are not in the video, in frame 4 nobody is annotated.
+    assert [pair.at for pair in pairs] == [0, 1, 2, 3, 4, 3, 3]
+    assert [pair.first for pair in pairs] == [0, 1, 2, 3, 3, 3, 3]
+    assert len(samples.notes) == 1
 
 
-def test_a_resumed_stream_goes_on_where_the_first_one_stopped(
-    data: AnnotatedDataset, frames: ClipFrames
-) -> None:
-    whole = list(islice(TrainingSamples(data, frames, seed=3).batches(SIZE, 4), 5))
-    resumed = TrainingSamples(data, frames, seed=3).batches(SIZE, 4, first_sample=12)
+def test_the_samples_of_processes_together_are_those_of_one() -> None:
+    both = [BatchShare(6, rank, count=2).samples_of(5) for rank in (0, 1)]
 
-    assert_equal(whole[3:], list(islice(resumed, 2)))
+    assert [list(share) for share in both] == [[30, 31, 32], [33, 34, 35]]
+    assert BatchShare(6).samples_of(5) == range(30, 36)
 
 
 def test_another_seed_gives_other_samples(data: AnnotatedDataset, frames: ClipFrames) -> None:
-    one, other = (TrainingSamples(data, frames, seed=seed).sample(0, SIZE) for seed in (0, 1))
+    one, other = (samples_of(data, frames, seed=seed).sample(0) for seed in (0, 1))
 
     assert not torch.equal(one.clip, other.clip)
 
 
 def test_a_batch_keeps_boxes_by_sample(data: AnnotatedDataset, frames: ClipFrames) -> None:
-    samples = TrainingSamples(data, frames, seed=0)
+    samples = samples_of(data, frames, share=BatchShare(16, rank=1, count=2))
 
-    batch = next(samples.batches(SIZE, 8))
+    batch = samples.batch(step=2)
 
     assert batch.clip.shape == (8, 3, 2, SIZE, SIZE)
-    for index in range(8):
-        assert torch.equal(batch.boxes_xyxy[index], samples.sample(index, SIZE).boxes_xyxy)
+    for place, index in enumerate(range(40, 48)):
+        boxes = samples.sample(index).boxes_xyxy
+        assert torch.equal(batch.boxes_xyxy[place, : len(boxes)], boxes)

@@ -9,7 +9,7 @@ import pytest
 from tests.small_training import HEIGHT, WIDTH, two_clips
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, ColourChange, View
-from tubedet.datasets.batching import TrainingSamples
+from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.flow_images import FlowImages, flow_folder
 from tubedet.errors import DatasetError
@@ -46,8 +46,8 @@ def test_values_stay_and_places_move_with_the_window(
     flow = write_halves(tmp_path, scale=scale)
     colour = ColourChange(hue=0.3, saturation=0.5, value=0.5, grey=True)
 
-    right_half = flow.seen(clip, 1, View((WIDTH // 2 + 2, 0, WIDTH, HEIGHT), colour=colour), 32)
-    whole = flow.seen(clip, 1, View(WHOLE), 32)
+    right_half = flow.read(clip, 1, View((WIDTH // 2 + 2, 0, WIDTH, HEIGHT), colour=colour), 32)
+    whole = flow.read(clip, 1, View(WHOLE), 32)
 
     assert np.abs(right_half.astype(int) - RIGHT).max() <= 4
     assert np.abs(whole[:, :14].astype(int) - LEFT).max() <= 4
@@ -55,7 +55,7 @@ def test_values_stay_and_places_move_with_the_window(
 
 
 def test_a_mirrored_actor_moves_the_other_way(clip: AnnotatedClip, tmp_path: Path) -> None:
-    seen = write_halves(tmp_path).seen(clip, 1, View(WHOLE, flip=True), 32)
+    seen = write_halves(tmp_path).read(clip, 1, View(WHOLE, flip=True), 32)
     # 2 px to the left is 128 - 32, 4 px to the right 128 + 64; down stays down.
     assert np.abs(seen[:, 18:].astype(int) - (96, 128, 160)).max() <= 4
     assert np.abs(seen[:, :14].astype(int) - (192, 144, 200)).max() <= 4
@@ -63,7 +63,7 @@ def test_a_mirrored_actor_moves_the_other_way(clip: AnnotatedClip, tmp_path: Pat
 
 def test_an_absent_image_is_named(clip: AnnotatedClip, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"00001\.jpg: expected a flow image"):
-        write_halves(tmp_path, frame=1).seen(clip, 0, View(WHOLE), 32)
+        write_halves(tmp_path, frame=1).read(clip, 0, View(WHOLE), 32)
 
 
 def test_a_sample_holds_the_frame_of_its_boxes_and_that_frames_flow(
@@ -76,13 +76,21 @@ def test_a_sample_holds_the_frame_of_its_boxes_and_that_frames_flow(
             path = tmp_path / clip.path.stem / f"{frame + 1:05d}.jpg"
             path.write_bytes(encode_flow_image(image))
     samples, plain = (
-        TrainingSamples(data, ClipFrames(), seed=0, recipe=PAPER_AUGMENTATION, flow_images=flow)
+        TrainingSamples(
+            data,
+            ClipFrames(),
+            seed=0,
+            input_size=32,
+            share=BatchShare(4),
+            recipe=PAPER_AUGMENTATION,
+            flow_images=flow,
+        )
         for flow in (FlowImages(tmp_path), None)
     )
     for index in range(30):
         rng = np.random.default_rng([0, index])
         at = samples._sampler.draw(rng, index).at
-        with_flow, pair = samples.sample(index, 32), plain.sample(index, 32)
+        with_flow, pair = samples.sample(index), plain.sample(index)
         levels = with_flow.clip[1, 1].int()  # green: no flip changes it
         assert ((levels - 100 - 10 * at).abs() <= 2).all()
         # The last frame's pair is that of the frame before it.

@@ -1,5 +1,6 @@
 """The list of Kinetics and its videos on disk, and what is drawn from them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from tests.kinetics_layout import HEADER, lay_out_as_kinetics
 from tests.synthetic_video import draw_picture, write_video
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION
+from tubedet.datasets.batching import BatchShare
 from tubedet.datasets.kinetics import ActionClip, load_kinetics
 from tubedet.datasets.kinetics_samples import KineticsSamples, read_pair
 from tubedet.errors import DatasetError
@@ -46,6 +48,18 @@ def test_videos_are_found_in_folders_or_flat_and_missing_ones_counted(root: Path
     ]
     assert data.clips[0].path == root / "train" / "pushing cart" / "-a_B1c2D3e4_000012_000022.mp4"
     assert data.missing_videos == ("xxxxxxxxxxx_000000_000010",)
+
+
+def test_a_video_without_a_label_is_left_out_and_noted(root: Path) -> None:
+    with (root / "kinetics.csv").open("a") as file:
+        file.write(",vvvvvvvvvvv,0,10,train\n")
+    (root / "vvvvvvvvvvv_000000_000010.mp4").touch()
+
+    data = load_kinetics(root)
+
+    assert len(data.clips) == 2
+    (note,) = data.notes
+    assert note.text.endswith("left out: 1 videos, the first is vvvvvvvvvvv_000000_000010")
 
 
 def test_a_part_is_what_the_list_says_of_it(root: Path) -> None:
@@ -103,7 +117,9 @@ def samples_of(folder: Path, *, broken: int) -> KineticsSamples:
     bad.write_bytes(b"this is no video")
     labels = {"juggling": [good] if broken < 20 else [], "archery": [bad] * broken}
     data = load_kinetics(lay_out_as_kinetics(folder / "kinetics", labels))
-    return KineticsSamples(data, seed=0, recipe=PAPER_AUGMENTATION)
+    return KineticsSamples(
+        data, seed=0, input_size=32, share=BatchShare(4), recipe=PAPER_AUGMENTATION
+    )
 
 
 def test_every_clip_comes_once_an_epoch_and_the_same_again_from_the_same_seed(
@@ -112,25 +128,32 @@ def test_every_clip_comes_once_an_epoch_and_the_same_again_from_the_same_seed(
     path = write_video(tmp_path / "v.mp4", frames=5, width=64, height=48)
     root = lay_out_as_kinetics(tmp_path / "k", {label: [path] for label in "abcde"})
     samples, again = (
-        KineticsSamples(load_kinetics(root), seed=3, recipe=PAPER_AUGMENTATION) for _ in range(2)
+        KineticsSamples(
+            load_kinetics(root),
+            seed=3,
+            input_size=32,
+            share=BatchShare(5),
+            recipe=PAPER_AUGMENTATION,
+        )
+        for _ in range(2)
     )
 
-    first, second = (next(each.batches(32, 5)) for each in (samples, again))
+    first, second = (each.batch(0) for each in (samples, again))
 
     assert sorted(first.class_indices.tolist()) == [0, 1, 2, 3, 4]
     assert first.clip.shape == (5, 3, 2, 32, 32)
     assert torch.equal(first.clip, second.clip)
-    later = next(samples.batches(32, 1, first_sample=3, every=2))
-    assert torch.equal(later.clip[0], first.clip[3])
+    assert torch.equal(samples.sample(3)[0], first.clip[3])
 
 
 def test_another_video_takes_the_place_of_a_broken_one(tmp_path: Path) -> None:
     samples = samples_of(tmp_path, broken=1)
-    classes = [samples.sample(index, 32)[1] for index in range(4)]
+    classes = [samples.sample(index)[1] for index in range(4)]
     assert classes == [1, 1, 1, 1]  # "juggling" is the second of the classes
-    assert samples.unreadable == {"arch0000000_000000_000010"}
+    (note,) = samples.notes
+    assert re.search(r"left out.*arch0000000_000000_000010\.mp4: expected a video file", note.text)
 
 
 def test_nothing_but_broken_videos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="10 videos in a row cannot be read"):
-        samples_of(tmp_path, broken=20).sample(0, 32)
+        samples_of(tmp_path, broken=20).sample(0)

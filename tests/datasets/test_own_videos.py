@@ -16,7 +16,7 @@ from tubedet import pipeline
 from tubedet.cli.app import app
 from tubedet.datasets import frame_pair_sampling
 from tubedet.datasets.augmentation import AugmentationRecipe
-from tubedet.datasets.batching import TrainingSamples
+from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.named_datasets import load_named_dataset
 from tubedet.errors import DatasetError
@@ -120,9 +120,11 @@ def test_frames_that_show_nobody_make_samples_without_a_box(
     monkeypatch.setattr(frame_pair_sampling, "BACKGROUND_SHARE", 1.0)
     data = load_named_dataset(f"cvat:{cvat}", 1, "all")
     recipe = AugmentationRecipe(background_chance=1.0)
-    samples = TrainingSamples(data, ClipFrames(), seed=0, recipe=recipe)
+    samples = TrainingSamples(
+        data, ClipFrames(), seed=0, input_size=32, share=BatchShare(4), recipe=recipe
+    )
 
-    assert [len(samples.sample(index, 32).boxes_xyxy) for index in range(8)] == [0] * 8
+    assert [len(samples.sample(index).boxes_xyxy) for index in range(8)] == [0] * 8
 
 
 def test_a_cvat_export_corrected_by_hand_trains(cvat: Path, tmp_path: Path) -> None:

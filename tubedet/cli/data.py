@@ -27,15 +27,15 @@ def check(data: Data, *, split: Split = 1, debug: Debug = False) -> None:
     from tubedet.notes import Note
 
     events = list(with_bar(check_dataset(data, split), "looking"))
+    notes = [event.text for event in events if isinstance(event, Note)]
+    problems = [event.text for event in events if isinstance(event, Problem)]
+    for line in (*notes, *problems):
+        complain(line)
     counts = [event for event in events if isinstance(event, ClassCount)]
     show_table(
         ("part", "class", "clips", "boxes"),
         [(each.part, each.label, str(each.clips), str(each.boxes)) for each in counts],
     )
-    notes = [event.text for event in events if isinstance(event, Note)]
-    problems = [event.text for event in events if isinstance(event, Problem)]
-    for line in (*notes, *problems):
-        complain(line)
     if problems:
         raise DatasetError(f"{data}: {len(problems)} problems; mend them before training on it")
     odd = f"; put right or left out, as named above: {len(notes)}" if notes else ""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.datasets.annotated_clips import AnnotatedClip
-from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.clip_frames import decode_clip
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.procedural_flow import procedural_sample
 from tubedet.video.reader import VideoReader
@@ -57,7 +57,7 @@ def actor_free_shots(
         VideoError: for a video that can't be read.
     """
     for clip in clips:
-        frames = ClipFrames().of(clip)
+        frames = decode_clip(clip)
         for footage, view in (("still windows", still_view), ("gliding windows", gliding_view)):
             seen = view(clip, frames, regions)
             if seen is not None:

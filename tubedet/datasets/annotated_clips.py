@@ -15,6 +15,9 @@ from typing import NamedTuple
 from tubedet.errors import DatasetError
 from tubedet.notes import Note
 
+# What a video's length may differ by from its annotation.
+MOST_FRAMES_OFF, MOST_SHARE_OFF = 2, 0.05
+
 BoxXyxy = tuple[float, float, float, float]
 
 
@@ -92,6 +95,36 @@ class AnnotatedClip:
         return [
             frame for frame in sorted(self.examined_frames or ()) if not self.boxes_by_frame[frame]
         ]
+
+
+def agreed_length(clip: AnnotatedClip, found_frames: int) -> int:
+    """How many frames of a clip count: those that are both annotated and in its video.
+
+    Annotation tools and decoders differ by a frame or two at the ends of many videos; a download
+    may end early. `length_note` says so to the user.
+
+    Raises:
+        DatasetError: if they differ by more than 2 frames and 5 %: the boxes are then those of
+            another video, or of this one at another frame rate.
+    """
+    annotated = clip.frames
+    if abs(annotated - found_frames) > max(MOST_FRAMES_OFF, MOST_SHARE_OFF * annotated):
+        raise DatasetError(
+            f"{clip.path}: expected the {annotated} frames that are annotated, found "
+            f"{found_frames}; fetch the video that was annotated"
+        )
+    return min(annotated, found_frames)
+
+
+def length_note(clip: AnnotatedClip, found_frames: int) -> Note | None:
+    """What a user should know of a clip of another length than annotated."""
+    if found_frames == clip.frames:
+        return None
+    return Note(
+        f"{clip.video}: annotated are {clip.frames} frames, found {found_frames}: "
+        f"the first {min(clip.frames, found_frames)} count",
+        loss=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""How training sees a frame pair: one crop, flip and colour change for both frames and the boxes.
+"""One crop, flip and colour change for both frames of a pair and their boxes.
 
-The paper trains with random crops, horizontal flips and HSV distortion; strengths are Darknet's.
-Besides, some samples show the whole frame made smaller, for distant actors, some have a part
-blanked out, and in some the camera drifts: with few clips, a network else learns how the camera of
-each one moved. Otherwise both frames are changed alike. All of it happens before the flow network
-sees them, so motion needs no sign rule.
+The paper trains with random crops, horizontal flips and HSV distortion. `light` needs more, having
+few clips: some samples show the whole frame made smaller, for distant actors, some have a part
+blanked out, and in some the camera drifts, lest the network learn how the camera of each clip
+moved. Otherwise both frames are changed alike. All of it happens before the flow network, so motion
+needs no sign rule.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Window = tuple[int, int, int, int]
 STILL = (0, 0, 0, 0)
 CROP_TRIES = 24  # windows drawn before giving up and showing the whole frame
 BLANK = 127  # what lies beyond the frame, or is blanked out: the mean of the networks' input
-ACTOR_MARGIN = 6  # px kept around a box that must not be seen: masks end before hair and hands do
+ACTOR_MARGIN = 6  # px kept around a box that must stay outside: masks end before hair and hands do
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class AugmentationRecipe:
     """Strength of every change; chances are in [0, 1].
 
     `min_visible` is the share of every actor's box that a crop keeps, `min_side` the shortest side
-    of a crop as a share of the frame's, `max_aspect` the greatest change of aspect ratio. Hue moves
+    of a crop as a share of the frame's, `max_aspect` the greatest change of aspect ratio. With
+    `max_scale` none of the three counts: the frame is enlarged by a factor of up to it, and as much
+    as the frame was is cut out of it anywhere, through actors too (1: no crop at all). Hue moves
     by up to `hue` turns, saturation and exposure by a factor of up to `saturation`, `exposure` or
     their inverse. `background_chance` is that of a crop without any actor. `widen_chance` is that
     of a window up to `max_widening` times as wide and high as the frame, in place of a crop.
@@ -42,6 +44,7 @@ class AugmentationRecipe:
     min_visible: float = 0.6
     min_side: float = 0.45
     max_aspect: float = 1.5
+    max_scale: float | None = None
     flip_chance: float = 0.5
     hue: float = 0.1
     saturation: float = 1.5
@@ -56,9 +59,15 @@ class AugmentationRecipe:
     drift: float = 0.012
 
 
-# Paper §IV-C: "random cropping, HSV distortion, and horizontal flipping", and nothing else.
+# Paper §IV-C: "random cropping, HSV distortion, and horizontal flipping", and nothing else. It does
+# not say how strong: crops are those of yolo2-pytorch, which it builds on (imcv2_affine_trans).
 PAPER_AUGMENTATION = AugmentationRecipe(
-    grey_chance=0.0, background_chance=0.0, widen_chance=0.0, blank_chance=0.0, drift_chance=0.0
+    max_scale=1.1,
+    grey_chance=0.0,
+    background_chance=0.0,
+    widen_chance=0.0,
+    blank_chance=0.0,
+    drift_chance=0.0,
 )
 
 
@@ -107,19 +116,19 @@ class View:
         # Same rule as in video/preprocess.py: averaging only where much is thrown away.
         shrinks = max(x2 - x1, y2 - y1) > 2 * size
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        seen = np.empty((len(rgb), size, size, 3), dtype=np.uint8)
-        for time, (target, frame) in enumerate(zip(seen, rgb, strict=True)):
+        pictures = np.empty((len(rgb), size, size, 3), dtype=np.uint8)
+        for time, (target, frame) in enumerate(zip(pictures, rgb, strict=True)):
             left, top, right, bottom = np.add(self.window, np.multiply(self.drift_xyxy, time))
             cut = _cut(frame, (left, top, right, bottom))
             cv2.resize(cut, (size, size), dst=target, interpolation=method)
         if self.flip:
-            seen = np.ascontiguousarray(seen[:, :, ::-1])
+            pictures = np.ascontiguousarray(pictures[:, :, ::-1])
         if self.colour is not None:
-            seen = self.colour.apply(seen.reshape(-1, size, 3)).reshape(seen.shape)
+            pictures = self.colour.apply(pictures.reshape(-1, size, 3)).reshape(pictures.shape)
         if self.blank_xyxy is not None:
             left, top, right, bottom = (round(side * size) for side in self.blank_xyxy)
-            seen[:, top:bottom, left:right] = BLANK
-        return seen
+            pictures[:, top:bottom, left:right] = BLANK
+        return pictures
 
     def boxes(self, boxes_xyxy: Boxes) -> Boxes:
         """Boxes (K, 4) in source pixels as fractions of the view; outside parts are cut off."""
@@ -179,6 +188,28 @@ def _draw_factor(rng: np.random.Generator, greatest: float) -> float:
     return float(factor if rng.random() < 0.5 else 1.0 / factor)
 
 
+def draw_crop(
+    rng: np.random.Generator,
+    recipe: AugmentationRecipe,
+    boxes_xyxy: Boxes,
+    frame_wh: tuple[int, int],
+) -> Window:
+    """The crop that a recipe asks for: of a frame with these boxes (K, 4)."""
+    if recipe.max_scale is not None:
+        return draw_enlarged_window(rng, recipe.max_scale, frame_wh)
+    return draw_actor_window(rng, recipe, boxes_xyxy, frame_wh)
+
+
+def draw_enlarged_window(
+    rng: np.random.Generator, max_scale: float, frame_wh: tuple[int, int]
+) -> Window:
+    """A random window of the frame's own size out of the frame enlarged by 1 to `max_scale`."""
+    frame = np.array(frame_wh)
+    wh = np.rint(frame / rng.uniform(1.0, max_scale))
+    x1, y1 = np.floor(rng.random(2) * (frame - wh + 1)).astype(int)
+    return (int(x1), int(y1), int(x1 + wh[0]), int(y1 + wh[1]))
+
+
 def draw_actor_window(
     rng: np.random.Generator,
     recipe: AugmentationRecipe,
@@ -193,10 +224,10 @@ def draw_actor_window(
     wh = np.rint(wh * frame_wh)
     corner = np.floor(rng.random((CROP_TRIES, 2)) * (np.array(frame_wh) - wh + 1))
     windows = np.concatenate([corner, corner + wh], axis=1)
-    shown = _shares_inside(boxes_xyxy, windows).min(axis=0, initial=1.0) >= recipe.min_visible
-    if not shown.any():
+    is_fitting = _shares_inside(boxes_xyxy, windows).min(axis=0, initial=1.0) >= recipe.min_visible
+    if not is_fitting.any():
         return (0, 0, width, height)
-    x1, y1, x2, y2 = windows[shown.argmax()].astype(int).tolist()
+    x1, y1, x2, y2 = windows[is_fitting.argmax()].astype(int).tolist()
     return (x1, y1, x2, y2)
 
 

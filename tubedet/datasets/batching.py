@@ -1,21 +1,18 @@
 """Training samples and batches: sample number i is a pure function of the seed and i.
 
-So a run that resumes at sample i sees what an uninterrupted run would have seen, whatever the
-number of threads. Cropping and colour run in OpenCV, which lets go of Python's lock: threads are
-enough to keep the network fed.
+So a run that resumes at a step learns from what an uninterrupted run would have, whatever makes the
+batches: this process, workers (`batch_loader.py`), or several processes that share each batch.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from itertools import count
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import (
@@ -23,7 +20,7 @@ from tubedet.datasets.augmentation import (
     AugmentationRecipe,
     View,
     draw_actor_free_window,
-    draw_actor_window,
+    draw_crop,
     draw_view,
     draw_wider_window,
 )
@@ -33,12 +30,28 @@ from tubedet.datasets.frame_pair_sampling import (
     FramePairChoice,
     FramePairSampler,
     SequenceSampler,
+    pair_at,
 )
 from tubedet.datasets.ignore_regions import IgnoreRegions
+from tubedet.notes import Note
 
-Sample = TypeVar("Sample")
 
-BATCHES_AHEAD = 3  # enough to hide a clip's first decoding; more only costs memory
+@dataclass(frozen=True, slots=True)
+class BatchShare:
+    """What one of `count` processes, number `rank`, makes of every batch of `batch_size` samples.
+
+    `batch_size` is that of all processes together, a multiple of `count`.
+    """
+
+    batch_size: int
+    rank: int = 0
+    count: int = 1
+
+    def samples_of(self, step: int) -> range:
+        """Numbers of this process's samples of a step, from 0."""
+        own = self.batch_size // self.count
+        first = step * self.batch_size + self.rank * own
+        return range(first, first + own)
 
 
 class TrainingSample(NamedTuple):
@@ -54,23 +67,48 @@ class TrainingSample(NamedTuple):
     ignore_xyxy: Tensor
 
 
+NO_CLASS = -1  # class index of a row that pads a sample with fewer boxes
+
+
 class TrainingBatch(NamedTuple):
-    """B samples: clip (B, 3, 2, S, S) uint8, and per sample what `TrainingSample` says."""
+    """B samples, padded to the most boxes K and ignore regions M of any of them.
+
+    clip (B, 3, 2, S, S) uint8 RGB; boxes_xyxy (B, K, 4) float32, fractions of the network input;
+    class_indices (B, K) int64, `NO_CLASS` in rows that pad; ignore_xyxy (B, M, 4) float32. Rows
+    that pad are zeros behind the sample's own.
+    """
 
     clip: Tensor
-    boxes_xyxy: tuple[Tensor, ...]
-    class_indices: tuple[Tensor, ...]
-    ignore_xyxy: tuple[Tensor, ...]
+    boxes_xyxy: Tensor
+    class_indices: Tensor
+    ignore_xyxy: Tensor
 
 
 def collate(samples: Sequence[TrainingSample]) -> TrainingBatch:
-    """Stack the clips; numbers of boxes differ, so boxes stay one tensor a sample."""
-    clips, boxes, classes, ignore = zip(*samples, strict=True)
-    return TrainingBatch(torch.stack(clips), boxes, classes, ignore)
+    """Stack samples, those with fewer boxes padded."""
+    clips, boxes, classes, ignore = map(list, zip(*samples, strict=True))
+    return TrainingBatch(
+        torch.stack(clips),
+        pad_sequence(boxes, batch_first=True),
+        pad_sequence(classes, batch_first=True, padding_value=NO_CLASS),
+        pad_sequence(ignore, batch_first=True),
+    )
 
 
 class TrainingSamples:
-    """The endless list of samples that a data set, a seed and a recipe define."""
+    """The endless list of samples that a data set, a seed and a recipe define; picklable.
+
+    Args:
+        dataset: clips to draw from.
+        frames: their frames.
+        seed: of everything random.
+        input_size: side of the network's input in px.
+        share: which samples make a batch.
+        recipe: strengths of the augmentation.
+        ignore_regions: what shows unlabelled bystanders.
+        sampler: which frame pair is drawn; None: balanced by class.
+        flow_images: stored flow that takes the second frame's place, for the `brox` preset.
+    """
 
     def __init__(
         self,
@@ -78,6 +116,8 @@ class TrainingSamples:
         frames: ClipFrames,
         *,
         seed: int,
+        input_size: int,
+        share: BatchShare,
         recipe: AugmentationRecipe | None = None,
         ignore_regions: IgnoreRegions | None = None,
         sampler: FramePairSampler | SequenceSampler | None = None,
@@ -85,23 +125,34 @@ class TrainingSamples:
     ) -> None:
         self._sampler = sampler or FramePairSampler(dataset)
         self._frames = frames
-        self._seed = seed
+        self._seed, self._input_size, self._share = seed, input_size, share
         self._recipe = recipe or AugmentationRecipe()
         self._ignore_regions = ignore_regions or IgnoreRegions({})
         self._flow_images = flow_images
+        self.notes: list[Note] = frames.notes
 
-    def sample(self, index: int, input_size: int) -> TrainingSample:
-        """Sample number `index`, augmented and stretched to `input_size` pixels a side."""
+    def sample(self, index: int) -> TrainingSample:
+        """Sample number `index`, augmented and stretched to the network's input."""
         rng = np.random.default_rng([self._seed, index])
-        pair = self._sampler.draw(rng, index)
+        pair = self._existing(self._sampler.draw(rng, index))
         view = self._draw_view(rng, pair)
-        sample = make_sample(pair, view, input_size, self._frames, self._ignore_regions)
+        sample = make_sample(pair, view, self._input_size, self._frames, self._ignore_regions)
         if self._flow_images is not None:
-            flow = self._flow_images.seen(pair.clip, pair.at, view, input_size)
+            flow = self._flow_images.read(pair.clip, pair.at, view, self._input_size)
             # The clip's first place is that of the frame whose boxes these are.
             sample.clip[:, 0] = sample.clip[:, pair.at - pair.first].clone()
             sample.clip[:, 1] = torch.from_numpy(flow).permute(2, 0, 1)
         return sample
+
+    def _existing(self, pair: FramePairChoice) -> FramePairChoice:
+        """The pair; that of the last annotated frame where the video ends before it."""
+        length = self._frames.length(pair.clip)
+        if pair.second < length:
+            return pair
+        boxes = pair.clip.boxes_by_frame[:length]
+        annotated = [frame for frame in range(length) if boxes[frame]] or [length - 1]
+        at = pair.at if pair.at < length else annotated[-1]
+        return pair_at(replace(pair.clip, boxes_by_frame=boxes), at)
 
     def _draw_view(self, rng: np.random.Generator, pair: FramePairChoice) -> View:
         clip, recipe = pair.clip, self._recipe
@@ -114,53 +165,14 @@ class TrainingSamples:
         if window is None and rng.random() < recipe.widen_chance:
             window = draw_wider_window(rng, recipe, frame_wh)
         if window is None:
-            window = draw_actor_window(rng, recipe, _boxes_of(pair, pair.at), frame_wh)
+            window = draw_crop(rng, recipe, _boxes_of(pair, pair.at), frame_wh)
         view = draw_view(rng, recipe, window)
         # Where the box is the second frame's, a drift would leave it behind.
         return view if pair.at == pair.first else replace(view, drift_xyxy=STILL)
 
-    def batches(
-        self,
-        input_size: int,
-        batch_size: int,
-        *,
-        first_sample: int = 0,
-        every: int | None = None,
-        threads: int = 2,
-    ) -> Iterator[TrainingBatch]:
-        """Batches of consecutive samples from `first_sample` on, without end, made ahead.
-
-        From the first sample of a batch to that of the next one are `every` samples: as many as in
-        a batch, unless other processes take the rest.
-        """
-        for samples in made_ahead(
-            lambda index: self.sample(index, input_size),
-            batch_size,
-            first_sample=first_sample,
-            every=every or batch_size,
-            threads=threads,
-        ):
-            yield collate(samples)
-
-
-def made_ahead(
-    sample: Callable[[int], Sample],
-    batch_size: int,
-    *,
-    first_sample: int,
-    every: int,
-    threads: int,
-) -> Iterator[list[Sample]]:
-    """Samples by number, in lists of a batch, without end, made by threads ahead of their use."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="samples") as pool:
-        ahead: deque[list[Future[Sample]]] = deque()
-        try:
-            for start in count(first_sample, every):
-                ahead.append([pool.submit(sample, i) for i in range(start, start + batch_size)])
-                if len(ahead) > BATCHES_AHEAD:
-                    yield [future.result() for future in ahead.popleft()]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    def batch(self, step: int) -> TrainingBatch:
+        """This process's share of the batch of a step."""
+        return collate([self.sample(index) for index in self._share.samples_of(step)])
 
 
 def make_sample(
@@ -171,16 +183,16 @@ def make_sample(
     ignore_regions: IgnoreRegions,
 ) -> TrainingSample:
     """Apply a view to a frame pair, its boxes and its ignore regions; what it hides is left out."""
-    decoded = frames.of(pair.clip)
-    seen = view.frames(decoded[[pair.first, pair.second]], input_size)
+    window = frames.window(pair.clip, range(pair.first, pair.second + 1))
+    pictures = view.frames(window[[0, -1]], input_size)
     boxes = view.boxes(_boxes_of(pair, pair.at))
     classes = [box.class_index for box in pair.clip.boxes_by_frame[pair.at]]
-    shown = _not_empty(boxes)
+    visible = _not_empty(boxes)
     ignore = view.boxes(ignore_regions.at(pair.clip.video, pair.at))
     return TrainingSample(
-        clip=torch.from_numpy(seen).permute(3, 0, 1, 2).contiguous(),
-        boxes_xyxy=torch.from_numpy(boxes[shown]).float(),
-        class_indices=torch.tensor(classes, dtype=torch.int64)[torch.from_numpy(shown)],
+        clip=torch.from_numpy(pictures).permute(3, 0, 1, 2).contiguous(),
+        boxes_xyxy=torch.from_numpy(boxes[visible]).float(),
+        class_indices=torch.tensor(classes, dtype=torch.int64)[torch.from_numpy(visible)],
         ignore_xyxy=torch.from_numpy(ignore[_not_empty(ignore)]).float(),
     )
 

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from tubedet.datasets.annotated_clips import AnnotatedClip
+from tubedet.datasets.batching import BatchShare
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.flow_sample import FlowSample
 from tubedet.datasets.flow_teacher import TaughtPairs
 from tubedet.datasets.moving_layers import MovingLayers
 from tubedet.errors import DatasetError, OutputError
+from tubedet.notes import Note
 
 # 0.8 of J-HMDB's 320x240, whose compression leaves nothing finer; the file is a third smaller.
 STORED_WIDTH, STORED_HEIGHT = 256, 192
@@ -38,24 +39,26 @@ def write_frame_pairs(clips: Sequence[AnnotatedClip], frames: ClipFrames, path: 
         DatasetError: if a clip is unreadable, or none has two frames.
         OutputError: if the file cannot be written.
     """
-    count = sum(clip.frames // 2 for clip in clips)
+    lengths = [frames.length(clip) // 2 * 2 for clip in clips]
+    count = sum(lengths) // 2
     if not count:
         raise DatasetError("no clip with two frames to take frame pairs from")
     part = path.with_name(f".{path.name}.part")
     shape = (count, 2, STORED_HEIGHT, STORED_WIDTH, 3)
     try:
-        stored = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        flat, position = stored.reshape(-1, *shape[2:]), 0
-        for clip in clips:
-            for frame in frames.of(clip)[: clip.frames // 2 * 2]:
-                size = (STORED_WIDTH, STORED_HEIGHT)
-                flat[position] = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-                position += 1
-        stored.flush()
+        # Not mapped: where the disk is full, a mapped file ends the process without a word.
+        with part.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for clip, length in zip(clips, lengths, strict=True):
+                for frame in frames.window(clip, range(length)):
+                    size = (STORED_WIDTH, STORED_HEIGHT)
+                    file.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA).tobytes())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path}: the frame pairs cannot be written ({error})") from error
+    finally:
+        part.unlink(missing_ok=True)
     return count
 
 
@@ -67,13 +70,13 @@ class FlowBatch(NamedTuple):
     known: Tensor
 
 
-class FlowBatches(Dataset[FlowBatch]):
+class FlowBatches:
     """Step → batch, always the same.
 
     Args:
         frame_pairs: file of `write_frame_pairs`.
         sizes: sides of the square samples in px; one is drawn for each batch.
-        batch_size: samples a batch.
+        share: which samples make a batch.
         teacher_share: share of samples that are real pairs under DIS's flow; the rest is made.
         seed: another seed is another endless data set.
     """
@@ -82,29 +85,35 @@ class FlowBatches(Dataset[FlowBatch]):
         self,
         frame_pairs: Path,
         sizes: Sequence[int],
-        batch_size: int,
+        share: BatchShare,
         teacher_share: float,
         seed: int = 0,
     ) -> None:
-        self.frame_pairs, self.sizes, self.batch_size = frame_pairs, sizes, batch_size
+        self.frame_pairs, self.sizes, self.share = frame_pairs, sizes, share
         self.teacher_share, self.seed = teacher_share, seed
+        self.notes: list[Note] = []
 
-    def __getitem__(self, step: int) -> FlowBatch:
+    def batch(self, step: int) -> FlowBatch:
+        """This process's share of the batch of a step."""
         rng = np.random.default_rng((self.seed, step))
         size = int(rng.choice(self.sizes))
         frames = self._mapped.reshape(-1, *self._mapped.shape[2:])
         made = MovingLayers(frames, size, self.seed)
         taught = TaughtPairs(self._mapped, size, self.seed)
-        first = step * self.batch_size
+        is_taught = rng.random(self.share.batch_size) < self.teacher_share
+        first = step * self.share.batch_size
         samples = [
-            (taught if rng.random() < self.teacher_share else made).sample(index)
-            for index in range(first, first + self.batch_size)
+            (taught if is_taught[index - first] else made).sample(index)
+            for index in self.share.samples_of(step)
         ]
         return _stacked(samples)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mapped file, which every process opens itself."""
+        return {name: value for name, value in vars(self).items() if name != "_mapped"}
+
     @cached_property
     def _mapped(self) -> NDArray[np.uint8]:
-        """Opened where it is used, so that each worker process maps the file itself."""
         try:
             pairs: NDArray[np.uint8] = np.load(self.frame_pairs, mmap_mode="r")
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Stored flow images of annotated clips, seen as the clip's frames are: for the `brox` preset.
+"""Stored flow images of annotated clips, cropped as the clip's frames are: for the `brox` preset.
 
 They are what `tubedet detect --flow-images` reads: `<video>/<frame:05d>.jpg`, counted from 1; or
 the same below the folders that the data set has, as gurkirt's `brox-images/<class>/<video>/`.
@@ -34,7 +34,7 @@ class FlowImages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def seen(self, clip: AnnotatedClip, frame: int, view: View, size: int) -> NDArray[np.uint8]:
+    def read(self, clip: AnnotatedClip, frame: int, view: View, size: int) -> NDArray[np.uint8]:
         """The flow image (size, size, 3) of a frame under the view of that frame.
 
         Window and flip are the frame's, colours stay. As in the paper's baseline flow is stretched
@@ -50,5 +50,5 @@ class FlowImages:
         if view.flip:
             image[..., 0] = (2 * NO_MOTION - image[..., 0].astype(int)).clip(0, 255)
         as_frame = replace(view, colour=None, drift_xyxy=STILL)
-        seen: NDArray[np.uint8] = as_frame.frames(image[None], size)[0]
-        return seen
+        flow_image: NDArray[np.uint8] = as_frame.frames(image[None], size)[0]
+        return flow_image

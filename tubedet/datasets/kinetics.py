@@ -37,7 +37,7 @@ class ActionClip(NamedTuple):
 
 @dataclass(frozen=True)
 class KineticsDataset:
-    """One part; `missing_videos` were listed but are not on disk."""
+    """One part; `missing_videos` were listed but are not on disk, `notes` say what was left out."""
 
     part: str
     class_names: tuple[str, ...]
@@ -74,7 +74,9 @@ def load_kinetics(root: Path | str, part: str = "train") -> KineticsDataset:
     rows = [row for path in lists for row in _rows(path)]
     class_names = tuple(sorted({row["label"] for row in rows if row["label"]}))
     index_of = {name: index for index, name in enumerate(class_names)}
-    wanted = {_video(row): index_of[row["label"]] for row in rows if row["split"] in SPLITS[part]}
+    listed = {_video(row): row["label"] for row in rows if row["split"] in SPLITS[part]}
+    wanted = {video: index_of[label] for video, label in listed.items() if label}
+    notes = _notes_on([video for video in listed if video not in wanted])
     # One walk through the folder, where a question for each of 240,000 names would take minutes.
     found = {path.stem: path for path in root.rglob("*.mp4")}
     clips = [ActionClip(v, found[v], index) for v, index in wanted.items() if v in found]
@@ -84,7 +86,14 @@ def load_kinetics(root: Path | str, part: str = "train") -> KineticsDataset:
             f"{root}: none of the {len(missing)} videos of part {part} is there; expected "
             "<youtube_id>_<start:06d>_<end:06d>.mp4 in it or in folders of it"
         )
-    return KineticsDataset(part, class_names, tuple(clips), missing)
+    return KineticsDataset(part, class_names, tuple(clips), missing, notes)
+
+
+def _notes_on(unlabelled: list[str]) -> tuple[Note, ...]:
+    if not unlabelled:
+        return ()
+    count, first = len(unlabelled), unlabelled[0]
+    return (Note(f"listed without a label and left out: {count} videos, the first is {first}"),)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

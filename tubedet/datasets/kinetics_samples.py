@@ -5,7 +5,6 @@ number i is a pure function of the seed and i. Some downloaded videos are broken
 the place of each.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tubedet.datasets.augmentation import AugmentationRecipe, View, draw_actor_window, draw_view
-from tubedet.datasets.batching import made_ahead
+from tubedet.datasets.augmentation import AugmentationRecipe, View, draw_crop, draw_view
+from tubedet.datasets.batching import BatchShare
 from tubedet.datasets.frame_pair_sampling import place_in_epoch
 from tubedet.datasets.kinetics import ActionClip, KineticsDataset
 from tubedet.errors import DatasetError, VideoError
-from tubedet.video.reader import VideoReader
-from tubedet.video.time_range import FrameNumber
+from tubedet.notes import Note
+from tubedet.video.read_window import WindowReader
 
 TRIES = 10  # broken videos in a row are no bad luck
 NO_BOXES = np.zeros((0, 4))
@@ -33,17 +32,26 @@ class ActionBatch(NamedTuple):
 
 
 class KineticsSamples:
-    """The endless list of samples that a data set, a seed and a recipe define.
+    """The endless list of samples that a data set, a seed and a recipe define; picklable.
 
     Attributes:
-        unreadable: names of the videos met so far that are broken.
+        notes: one for every video met so far that is broken.
     """
 
-    def __init__(self, dataset: KineticsDataset, *, seed: int, recipe: AugmentationRecipe) -> None:
+    def __init__(
+        self,
+        dataset: KineticsDataset,
+        *,
+        seed: int,
+        input_size: int,
+        share: BatchShare,
+        recipe: AugmentationRecipe,
+    ) -> None:
         self._dataset, self._seed, self._recipe = dataset, seed, recipe
-        self.unreadable: set[str] = set()
+        self._input_size, self._share = input_size, share
+        self.notes: list[Note] = []
 
-    def sample(self, index: int, input_size: int) -> tuple[Tensor, int]:
+    def sample(self, index: int) -> tuple[Tensor, int]:
         """Sample number `index`: clip (3, 2, S, S) uint8 RGB, augmented, and its class.
 
         Raises:
@@ -56,38 +64,25 @@ class KineticsSamples:
             clip = clips[place]
             try:
                 frames = read_pair(clip, rng.random())
-            except VideoError:
-                self.unreadable.add(clip.video)
+            except VideoError as error:
+                note = Note(f"left out, as it cannot be read: {error}", loss=True)
+                self.notes += [] if note in self.notes else [note]
                 place = int(rng.integers(len(clips)))
                 continue
             height, width = frames.shape[1:3]
-            window = draw_actor_window(rng, self._recipe, NO_BOXES, (width, height))
+            window = draw_crop(rng, self._recipe, NO_BOXES, (width, height))
             return as_clip(
-                frames, draw_view(rng, self._recipe, window), input_size
+                frames, draw_view(rng, self._recipe, window), self._input_size
             ), clip.class_index
         raise DatasetError(
             f"{clip.path}: {TRIES} videos in a row cannot be read, this one the last"
         )
 
-    def batches(
-        self,
-        input_size: int,
-        batch_size: int,
-        *,
-        first_sample: int = 0,
-        every: int | None = None,
-        threads: int = 2,
-    ) -> Iterator[ActionBatch]:
-        """As `TrainingSamples.batches`."""
-        for samples in made_ahead(
-            lambda index: self.sample(index, input_size),
-            batch_size,
-            first_sample=first_sample,
-            every=every or batch_size,
-            threads=threads,
-        ):
-            clips, classes = zip(*samples, strict=True)
-            yield ActionBatch(torch.stack(clips), torch.tensor(classes))
+    def batch(self, step: int) -> ActionBatch:
+        """This process's share of the batch of a step."""
+        samples = [self.sample(index) for index in self._share.samples_of(step)]
+        clips, classes = zip(*samples, strict=True)
+        return ActionBatch(torch.stack(clips), torch.tensor(classes))
 
 
 def read_pair(clip: ActionClip, where: float) -> NDArray[np.uint8]:
@@ -96,18 +91,13 @@ def read_pair(clip: ActionClip, where: float) -> NDArray[np.uint8]:
     Raises:
         VideoError: if no frame can be decoded.
     """
-    with VideoReader(clip.path) as reader:
-        info = reader.info
-        length = info.frames or round(float(info.fps) * (info.duration_s or 0.0))
+    with WindowReader(clip.path) as video:
+        first = int(where * max(0, video.frames - 1))
         try:
-            return _two(reader, max(0, int(where * (length - 1))))
-        except VideoError:  # shorter than its container says
-            return _two(reader, 0)
-
-
-def _two(reader: VideoReader, first: int) -> NDArray[np.uint8]:
-    frames = [frame.rgb for frame in reader.frames(FrameNumber(first), FrameNumber(first + 2))]
-    return np.stack([frames[0], frames[-1]])
+            window = video.read(range(first, first + min(2, max(1, video.frames))))
+        except VideoError:  # damaged: it has fewer frames than packets
+            window = video.read(range(1))
+    return np.stack([window[0], window[-1]])
 
 
 def as_clip(frames: NDArray[np.uint8], view: View, input_size: int) -> Tensor:
