@@ -12,7 +12,7 @@ from tests.small_detector import small_config, small_network
 from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, save_checkpoint
 from tubedet.cli.app import app
 from tubedet.labels import JHMDB_21
-from tubedet.models.motion_over_time import REACH
+from tubedet.models.light.context_window import CONTEXT_FRAMES
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_actions_are_read_anew_and_old_figures_are_forgotten(
     assert f"weights: {output}" in result.stdout
 
     (before, old), (after, new) = load_checkpoint(trained), load_checkpoint(output)
-    assert new.config == {**old.config, "motion_reach": REACH}
+    assert new.config == {**old.config, "context_frames": CONTEXT_FRAMES}
     assert (new.metrics, new.min_score) == ({}, None)
     assert new.training_data_sha256 not in (None, old.training_data_sha256)
     boxes, actions = "fusion.conv.weight", "fusion.action.weight"

@@ -27,7 +27,8 @@ from tubedet.labels import JHMDB_21
 from tubedet.models.flownet2.stacks import FlowNet2SD
 
 FRAMES, WIDTH, HEIGHT = 4, 64, 48
-TINY = ["input_size=64", "flow_size=64", "batch_size=1", "warmup_steps=1", "cooldown_steps=1"]
+SHORT = ["input_size=64", "batch_size=1", "warmup_steps=1", "cooldown_steps=1"]
+TINY = [*SHORT, "flow_size=64"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,8 @@ def small_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tubedet(command: str, *options: object, settings: list[str] | None = None) -> Result:
     pairs = [text for setting in settings or [] for text in ("--set", setting)]
-    return CliRunner().invoke(app, [command, *map(str, options), *pairs])
+    alone = ["--loader-workers", "0"]
+    return CliRunner().invoke(app, [command, *alone, *map(str, options), *pairs])
 
 
 def test_a_detector_is_trained_validated_and_trained_on(root: Path, tmp_path: Path) -> None:
@@ -132,8 +134,12 @@ def test_a_dry_run_takes_two_steps_and_leaves_a_report(root: Path, tmp_path: Pat
         r"dry run +light",
         r"parameters +9\.\d M",
         r"trained: head +0\.\d+ M at 0\.0015",
-        r"step 1 +\d+\.\d s; total \d",
-        r"step 2 +\d+\.\d s; total \d",
+        r"samples +\d+\.\d samples/s by 0 loader workers",
+        r"step 1 +\d+\.\d s, 0\.\d s waiting for samples; total \d",
+        r"step 2 +\d+\.\d s, 0\.\d s waiting for samples; total \d",
+        r"a step +network \d+\.\d\d s, loader 0\.\d\d s: bound by the network",
+        r"an epoch +21 samples: 0:0\d:\d\d",
+        r"the run +20000 steps: .*\d:\d\d:\d\d, without validations",
         r"peak memory +\d+\.\d\d GiB",
     ):
         assert re.search(line, result.stdout), line
@@ -198,7 +204,9 @@ def test_clips_without_boxes_pretrain_both_streams(tmp_path: Path) -> None:
     ("options", "complaint"),
     [
         (["--recipe", "brox+voc", "--preset", "brox"], "has its network: leave --preset brox out"),
-        (["--recipe", "alexnet"], "recipe 'alexnet': expected one of light, brox+voc, "),
+        (["--recipe", "alexnet"], "recipe 'alexnet': expected one of light, two-stream, "),
+        (["--preset", "alexnet"], "preset=alexnet: expected one of flownet2, "),
+        (["--recipe", "brox+voc", "--set", "streams=rgb"], "--set streams=rgb: expected key=value"),
         (["--set", "accumulation=3"], "accumulation=3: expected a divisor of batch_size=16"),
         (["--recipe", "kinetics-pretraining"], "expected NAME:PATH with a NAME of kinetics"),
     ],
@@ -263,7 +271,22 @@ def test_settings_are_listed_with_their_meaning(command: str, line: str) -> None
 
     assert result.exit_code == 0
     assert re.search(line, result.stdout)
-    assert "frame_pairs" not in result.stdout
+
+
+def test_settings_of_an_unknown_recipe_are_refused_in_one_line() -> None:
+    result = tubedet("train", "--list-settings", "--recipe", "nonsense")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tubedet: recipe 'nonsense': expected one of light, ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_settings_of_a_network_are_those_of_its_recipe() -> None:
+    result = tubedet("train", "--list-settings", "--preset", "brox")
+
+    assert result.exit_code == 0
+    assert re.search(r"preset +brox +the network", result.stdout)
+    assert "flow_size" not in result.stdout
 
 
 def test_pretrained_flow_goes_on_after_a_stop_and_into_a_detector(
@@ -271,25 +294,42 @@ def test_pretrained_flow_goes_on_after_a_stop_and_into_a_detector(
 ) -> None:
     data = ["--data", f"jhmdb-21:{root}"]
     flow = [*data, "-o", tmp_path / "flow"]
-    settings = ["sizes=64", "batch_size=1", "workers=0", "evaluation_samples=1", "save_every=1"]
+    settings = ["sizes=64", "batch_size=1", "evaluation_samples=1", "save_every=1"]
 
     first = tubedet("pretrain-flow", *flow, settings=[*settings, "steps=1"])
     second = tubedet("pretrain-flow", *flow, "--resume", settings=["steps=2"])
 
     assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
-    assert "step 1: loss " in first.stderr
-    assert "step 2: loss " in second.stderr
+    assert "step 1: total " in first.stderr
+    assert re.search(r"step 1: end-point error on procedural pairs mean \d+\.\d+ px", first.stderr)
+    assert "step 2: total " in second.stderr
     assert "step 1: " not in second.stderr
+    assert f"weights: {tmp_path / 'flow' / 'best.safetensors'}" in second.stdout.replace("\n", "")
     config = json.loads((tmp_path / "flow" / "config.json").read_text("utf-8"))
     assert (config["recipe"]["sizes"], config["recipe"]["steps"]) == ([64], 2)
 
-    weights = ["--flow", tmp_path / "flow" / "last.safetensors"]
+    weights = ["--flow", tmp_path / "flow" / "best.safetensors"]
     detector = ["-o", tmp_path / "run", "--part", "trainval"]
     third = tubedet("train", *data, *weights, *detector, settings=[*TINY, "steps=1"])
 
     assert third.exit_code == 0, third.output
     config = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
-    assert config["start"]["flow"]["file"] == "last.safetensors"
+    assert config["start"]["flow"]["file"] == "best.safetensors"
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain-flow"])
+def test_a_run_of_an_earlier_version_is_not_gone_on_with(
+    root: Path, tmp_path: Path, command: str
+) -> None:
+    name = {"name": "light"} if command == "train" else {}
+    stored = {"recipe": {**name, "preset": "light", "steps": 5, "augmentation": "light"}}
+    (tmp_path / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+
+    result = tubedet(command, "--data", f"jhmdb-21:{root}", "-o", tmp_path, "--resume")
+
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "expected the settings of this version of tubedet, found others (" in line
 
 
 def test_imported_weights_are_trained_for_the_classes_of_the_data(
@@ -303,7 +343,7 @@ def test_imported_weights_are_trained_for_the_classes_of_the_data(
     options = ["--data", f"jhmdb-21:{root}", "-o", tmp_path / "run", "--preset", "flownet2-sd"]
     options += ["--init", tmp_path / "start.safetensors", "--device", "cpu"]
 
-    result = tubedet("train", *options, settings=[*TINY, "steps=1", "evaluate_every=0"])
+    result = tubedet("train", *options, settings=[*SHORT, "steps=1", "evaluate_every=0"])
 
     assert result.exit_code == 0, result.output
     network, header = load_checkpoint(tmp_path / "run" / "best.safetensors")

@@ -1,4 +1,4 @@
-"""Refitting what names actions: the regression, and what it leaves as it is."""
+"""The fit of the action layers: its samples, what it changes and what it leaves as it is."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,9 @@ from tests.synthetic_video import write_video
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.errors import DatasetError, UsageError
-from tubedet.training.action_fit import ActionFit, box_corrections
+from tubedet.models.light.context_window import WINDOW_CHANNELS
+from tubedet.training import action_fit
+from tubedet.training.action_fit import ActionFit, box_corrections, mirrored
 
 
 def test_fit_changes_the_action_layer_and_the_bias_of_boxes(data: AnnotatedDataset) -> None:
@@ -27,11 +29,13 @@ def test_fit_changes_the_action_layer_and_the_bias_of_boxes(data: AnnotatedDatas
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed - {"fusion.conv.bias"} == {"fusion.action.weight", "fusion.action.bias"}
     assert set(after) - set(before) == {"over_time.action.weight", "over_time.action.bias"}
-    kernel, tuned = "fusion.action.weight", network.rgb_stream.tuned_channels
+    kernel, tuned = "fusion.action.weight", 2560
     assert torch.equal(after[kernel][:, :tuned], before[kernel][:, :tuned])
 
 
-def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset, tmp_path: Path) -> None:
+def test_fitted_layers_classify_the_clips_that_they_were_fitted_to(
+    data: AnnotatedDataset, tmp_path: Path
+) -> None:
     walk, run = data.clips
     path = write_video(tmp_path / "run.avi", frames=run.frames, width=80, height=40)
     # Another picture, of another shape: the clips of `data` look alike.
@@ -43,15 +47,38 @@ def test_fitted_layer_names_the_clips_that_it_saw(data: AnnotatedDataset, tmp_pa
     fit = ActionFit(network, config, data, ClipFrames(), device="cpu")
     list(fit.run())
     for clip in data.clips:
-        seen, _ = fit._look_at(clip)
+        samples, _ = fit.measure(clip)
         layers = network.state_dict()
-        of_pair = layers["fusion.action.weight"][:, network.rgb_stream.tuned_channels :]
+        of_pair = layers["fusion.action.weight"][:, 2560:]  # behind the tuned context
         weight = torch.cat([of_pair, layers["over_time.action.weight"]], dim=1)[:, :, 0, 0]
-        logits = seen.contexts @ weight.T + layers["fusion.action.bias"]
-        assert torch.equal(logits.argmax(dim=1), seen.classes)
+        logits = samples.features @ weight.T + layers["fusion.action.bias"]
+        assert torch.equal(logits.argmax(dim=1), samples.classes)
 
 
-def test_boxes_are_set_right_by_the_median_of_their_sizes_and_the_mean_of_their_overlap() -> None:
+def test_every_fourth_frame_is_used_once_more_without_its_context_window(
+    data: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(action_fit, "EVERY", 1)  # all six frames of a clip
+    config = replace(small_config("light"), class_names=data.class_names)
+    fit = ActionFit(small_network(config), config, data, ClipFrames(), device="cpu")
+    for view in fit.measure(data.clips[0]):
+        of_windows = view.features[:, -WINDOW_CHANNELS:]
+        of_pairs = view.features[:, :-WINDOW_CHANNELS]
+        assert len(view.features) == len(view.classes) == len(view.sources) == 6 + 2
+        assert torch.equal(of_pairs[6:], of_pairs[[0, 4]])
+        # One frame deviates from its mean by nothing: shares of 0, no stillness, no energy.
+        deviation = of_windows[:, WINDOW_CHANNELS // 2 :]
+        of_nothing = torch.tensor([0.01] * 600 + [0.01] * 24 + [0.0] * 75 + [math.log(0.01)] * 3)
+        torch.testing.assert_close(deviation[6:], of_nothing.expand(2, -1))
+        assert ((deviation[:6] - of_nothing).abs().amax(dim=1) > 0.1).all()
+
+
+def test_flow_of_the_mirror_image_goes_the_other_way_on_the_other_side() -> None:
+    flow_uv = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])  # a row of two pixels: u, then v
+    assert mirrored(flow_uv).tolist() == [[[-2.0, -1.0]], [[4.0, 3.0]]]
+
+
+def test_boxes_are_corrected_by_the_median_of_their_sizes_and_the_mean_of_their_overlap() -> None:
     true = torch.tensor([[0.2, 0.2, 0.6, 0.6]]).repeat(5, 1)
     # Same centre, same height; 1.25 times as wide, but for two outliers on either side.
     widths = 0.4 * torch.tensor([1.25, 1.25, 1.25, 1.1, 1.9])
@@ -67,7 +94,7 @@ def test_boxes_are_set_right_by_the_median_of_their_sizes_and_the_mean_of_their_
     assert overlap_logit.item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_without_a_box_near_the_true_one_nothing_is_set_right() -> None:
+def test_without_a_box_near_the_true_one_nothing_is_corrected() -> None:
     true, found = torch.tensor([[0.1, 0.1, 0.2, 0.2]]), torch.tensor([[0.8, 0.8, 0.9, 0.9]])
     log_size, overlap_logit = box_corrections(true, found, torch.tensor([0.5]))
     assert not log_size.any()
@@ -89,10 +116,10 @@ def test_corrected_detector_finds_boxes_of_the_median_size(data: AnnotatedDatase
     torch.testing.assert_close(change[0], change[1])  # every anchor's boxes alike
     assert not change[:, :2].any()  # and none is moved
     again = ActionFit(network, config, data, ClipFrames(), device="cpu")
-    seen = [view for clip in data.clips for view in again._look_at(clip)]
+    views = [view for clip in data.clips for view in again.measure(clip)]
     true, found, overlap = (
-        torch.cat([getattr(part, name) for part in seen])
-        for name in ("true_xyxy", "found_xyxy", "overlap")
+        torch.cat([getattr(view, name) for view in views])
+        for name in ("true_xyxy", "predicted_xyxy", "overlap")
     )
     log_size, overlap_logit = box_corrections(true, found, overlap)
     torch.testing.assert_close(log_size, torch.zeros(2), atol=0.02, rtol=0)

@@ -1,12 +1,16 @@
 import pytest
 import torch
 
+from tubedet.datasets.batching import NO_CLASS, TrainingSample, collate
 from tubedet.training.anchor_matching import (
     covered_share,
     generalised_iou,
     match_anchors,
     pairwise_iou,
+    responsible_for,
+    scaled,
     shape_iou,
+    true_boxes,
 )
 
 ANCHORS_WH = torch.tensor([[1.0, 1.0], [1.0, 3.0], [3.0, 1.0]])  # a square, a tall and a wide one
@@ -19,20 +23,51 @@ def boxes(*rows: tuple[float, float, float, float]) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("box", "prediction"),
     [
-        # A map of 4 rows and 8 columns: a cell is an eighth wide and a quarter high.
-        ((0.25, 0.5, 0.375, 0.75), (2 * 8 + 2) * 3 + 0),  # one cell, centre in row 2, column 2
-        ((0.5, 0.1, 0.6, 0.85), (1 * 8 + 4) * 3 + 1),  # 0.8 x 3 cells, centre (0.55, 0.475)
-        ((0.0, 0.0, 0.4, 0.25), (0 * 8 + 1) * 3 + 2),  # 3.2 x 1 cells, centre (0.2, 0.125)
-        ((0.95, 0.9, 1.05, 1.2), (3 * 8 + 7) * 3 + 0),  # centre on the far corner: the last cell
+        # A map of 4 rows and 8 columns.
+        ((2, 2, 3, 3), (2 * 8 + 2) * 3 + 0),  # one cell, centre (2.5, 2.5)
+        ((4, 0.4, 4.8, 3.4), (1 * 8 + 4) * 3 + 1),  # 0.8 x 3 cells, centre (4.4, 1.9)
+        ((0, 0, 3.2, 1), (0 * 8 + 1) * 3 + 2),  # 3.2 x 1 cells, centre (1.6, 0.5)
+        ((7.6, 3.6, 8.4, 4.8), (3 * 8 + 7) * 3 + 0),  # centre on the far corner: the last cell
     ],
 )
 def test_the_cell_of_the_centre_and_the_anchor_of_the_nearest_shape_answer(
     box: tuple[float, float, float, float], prediction: int
 ) -> None:
-    match = match_anchors(boxes(box), torch.tensor([5]), ANCHORS_WH, rows=4, columns=8)
+    found = match_anchors(boxes(box)[None], ANCHORS_WH, rows=4, columns=8)
 
-    assert match.sample.tolist() == [5]
-    assert match.prediction.tolist() == [prediction]
+    assert found.tolist() == [[prediction]]
+
+
+def test_boxes_of_a_batch_lie_behind_a_row_that_is_no_box() -> None:
+    clip = torch.zeros(3, 2, 1, 1)
+    row = boxes((0.1, 0.2, 0.3, 0.4))
+    batch = collate(
+        [
+            TrainingSample(clip, row.repeat(2, 1), torch.tensor([4, 0]), boxes()),
+            TrainingSample(clip, boxes(), torch.tensor([], dtype=torch.int64), boxes()),
+        ]
+    )
+
+    found = true_boxes(batch, torch.zeros((), dtype=torch.float64))
+
+    assert found.present.tolist() == [[False, True, True], [False, False, False]]
+    assert found.class_indices.tolist() == [[NO_CLASS, 4, 0], [NO_CLASS] * 3]
+    torch.testing.assert_close(found.boxes_xyxy[0], torch.cat([row * 0, row, row]).double())
+    assert not found.boxes_xyxy[1].any()
+
+
+def test_a_prediction_is_responsible_for_the_last_box_on_it() -> None:
+    on_predictions = torch.tensor([[0, 2, 4, 2], [0, 1, 0, 0]])
+    present = torch.tensor([[False, True, True, True], [False, True, False, False]])
+
+    row = responsible_for(on_predictions, present, 5)
+
+    assert row.tolist() == [[0, 0, 3, 0, 2], [0, 1, 0, 0, 0]]
+
+
+def test_boxes_are_scaled_by_width_and_height() -> None:
+    found = scaled(boxes((0.5, 0.25, 1.0, 0.75)), 10, 4)
+    torch.testing.assert_close(found, boxes((5, 1, 10, 3)))
 
 
 def test_shapes_are_compared_on_a_common_corner() -> None:
@@ -94,3 +129,5 @@ def test_the_covered_share_is_that_of_the_region_that_covers_most() -> None:
 
 def test_without_regions_nothing_is_covered() -> None:
     assert covered_share(boxes((0, 0, 1, 1)), boxes()).tolist() == [0.0]
+    padded = torch.zeros(1, 2, 4)
+    assert covered_share(boxes((0, 0, 1, 1))[None], padded).tolist() == [[0.0]]

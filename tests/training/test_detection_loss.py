@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tubedet.datasets.batching import TrainingBatch
+from tubedet.datasets.batching import TrainingBatch, TrainingSample, collate
 from tubedet.training.detection_loss import DetectionLoss, detection_loss
 
 ANCHORS_WH = torch.tensor([[1.0, 1.0]])
@@ -26,11 +26,14 @@ def rows(*boxes: tuple[float, float, float, float]) -> Tensor:
 def batch_of(
     *samples: tuple[Tensor, list[int]], ignore: tuple[Tensor, ...] | None = None
 ) -> TrainingBatch:
-    return TrainingBatch(
-        clip=torch.zeros(len(samples), 3, 2, 64, 64),
-        boxes_xyxy=tuple(boxes for boxes, _ in samples),
-        class_indices=tuple(torch.tensor(classes, dtype=torch.int64) for _, classes in samples),
-        ignore_xyxy=ignore or tuple(rows() for _ in samples),
+    clip = torch.zeros(3, 2, 64, 64, dtype=torch.uint8)
+    return collate(
+        [
+            TrainingSample(clip, boxes, torch.tensor(classes, dtype=torch.int64), regions)
+            for (boxes, classes), regions in zip(
+                samples, ignore or [rows()] * len(samples), strict=True
+            )
+        ]
     )
 
 
@@ -140,11 +143,21 @@ def test_rows_of_several_boxes_and_samples_keep_to_their_own_classes() -> None:
     loss_of(raw, batch).total.backward()  # type: ignore[no-untyped-call]
 
     assert raw.grad is not None
-    told = -raw.grad[:, 5].sign()  # 1 where class 0 is asked for
-    assert told.tolist() == [[[1, 0], [0, -1]], [[0, 0], [0, 0]], [[0, 0], [0, 1]]]
+    wanted = -raw.grad[:, 5].sign()  # 1 where class 0 is the target
+    assert wanted.tolist() == [[[1, 0], [0, -1]], [[0, 0], [0, 0]], [[0, 0], [0, 1]]]
 
 
 def test_two_boxes_on_one_prediction_both_enter_the_box_term() -> None:
     batch = batch_of((rows((0, 0, 0.5, 0.5), (0, 0, 0.5, 0.25)), [0, 0]))
 
     assert loss_of(blank(), batch).box.item() == pytest.approx(BOX * (0 + 0.5) / 2)
+
+
+def test_a_part_of_a_batch_counts_by_its_share_of_the_boxes() -> None:
+    part = batch_of((rows((0, 0, 0.5, 0.25)), [1]))
+
+    loss = detection_loss(blank(), part, ANCHORS_WH, 2, num_boxes=4)
+
+    assert loss.box.item() == pytest.approx(BOX * 0.5 / 4)
+    assert loss.overlap.item() == pytest.approx((OBJECT + 3 * BACKGROUND) * LN2 / 4)
+    assert loss.label.item() == pytest.approx(LN2 / 4)

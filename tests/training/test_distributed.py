@@ -1,11 +1,13 @@
 """Parts of a batch, in one process or in several, against the whole batch at once."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.drawn_jhmdb import draw_jhmdb
 from tests.golden import PROJECT_ROOT
@@ -13,7 +15,7 @@ from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_detector import small_config, small_network
 from tests.synthetic_video import write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
-from tubedet.training.distributed import Processes, joined_processes
+from tubedet.training.distributed import Processes, default_loader_workers, joined_processes
 
 STEPS = 3
 SETTINGS = {
@@ -124,6 +126,50 @@ def test_batch_norm_that_learns_sees_a_part_alone(words: list[str], tmp_path: Pa
     one = losses(words, tmp_path / "1", frozen_batch_norm="false")
     parts = losses(words, tmp_path / "2", frozen_batch_norm="false", accumulation=2)
     assert largest_difference(one, parts) > 1e-3
+
+
+def test_two_processes_learn_flow_as_one_does(tmp_path: Path) -> None:
+    root = draw_jhmdb(tmp_path / "data", {"walk": ["a"], "run": ["b"]}, part="trainval")
+    data = ["--data", f"jhmdb-21:{root}", "--part", "trainval", "--device", "cpu"]
+    chosen = {"sizes": 64, "batch_size": 2, "steps": 2, "evaluate_every": 0, "precision": "fp32"}
+    settings = [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
+    found = []
+    for run, launcher in ((tmp_path / "1", []), (tmp_path / "2", TORCHRUN)):
+        command = [sys.executable, *launcher, "-m", "tubedet", "pretrain-flow", "-o", str(run)]
+        command += [*data, *settings]
+        done = subprocess.run(
+            command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found.append([json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()])
+    for one, two in zip(*found, strict=True):
+        for term in ("total", "error_px", "gradient_norm"):
+            assert two[term] == pytest.approx(one[term], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("device", "processors", "sharing", "expected"),
+    [
+        ("cpu", 64, 1, 1),
+        ("cuda", 64, 1, 8),
+        ("cuda", 4, 1, 3),
+        ("cuda", 16, 4, 3),
+        ("cuda", 1, 1, 1),
+    ],
+)
+def test_workers_leave_a_processor_to_the_process_that_drives_a_gpu(
+    *,
+    device: str,
+    processors: int,
+    sharing: int,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda process: set(range(processors)), raising=False
+    )
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(sharing))
+    assert default_loader_workers(torch.device(device)) == expected
 
 
 def test_a_process_that_torchrun_did_not_start_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ def test_the_loss_weighs_levels_as_flownet_did() -> None:
     assert error_px.item() == pytest.approx(20.0)
 
 
-def test_unknown_flow_has_no_say_in_the_loss() -> None:
+def test_pixels_of_unknown_flow_do_not_count() -> None:
     flow = torch.zeros(1, 2, 64, 64)
     flow[:, :, :, 32:] = 1e6
     known = torch.ones(1, 64, 64).bool()

@@ -42,7 +42,7 @@ def test_long_logs_are_drawn_as_means_of_stretches(
     log_steps(run, 800)
     run.append({"step": 400, "validation": {"0.2": 0.5, "0.5": 0.25}, "best": True})
 
-    draw_loss_curves(run)
+    draw_loss_curves(run, "f-mAP on the validation part")
 
     total = drawn["training loss"]["total"]
     assert len(total) == 400

@@ -12,18 +12,22 @@ from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_training import HEIGHT, WIDTH, steps_of
 from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
+from tubedet.checkpoints.catalog import sha256_of
 from tubedet.checkpoints.foreign_weights import import_weights
 from tubedet.checkpoints.native import load_checkpoint, load_partial, read_header, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.augmentation import AugmentationRecipe
 from tubedet.datasets.kinetics import KineticsDataset, load_kinetics
 from tubedet.errors import UsageError, WeightsError
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
-from tubedet.training.detection_training import Trainer
-from tubedet.training.paper_recipes import RECIPES, named_recipe
-from tubedet.training.recipes import Recipe, explain_settings
+from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.training.loop import Trainer
+from tubedet.training.paper_recipes import RECIPES, UcfRecipe, named_recipe
+from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
+from tubedet.training.settings import explain_settings
 from tubedet.training.start_network import StartWeights
-from tubedet.training.train_detector import prepare_training
+from tubedet.training.train_detector import augmentation_of, prepare_training
 from tubedet.video.preprocess import encode_flow_image
 
 ROWS = [name for name in RECIPES if "+" in name]
@@ -84,7 +88,7 @@ def prepared(
     folder: Path,
     *start: Path,
     brox_images: Path | None = None,
-) -> Trainer:
+) -> Trainer[TwoStreamDetector]:
     return prepare_training(
         small(name),
         data,
@@ -93,6 +97,7 @@ def prepared(
         start=StartWeights(checkpoints=start),
         flow_images=brox_images if named_recipe(name).preset == "brox" else None,
         device="cpu",
+        loader_workers=0,
     )
 
 
@@ -118,20 +123,76 @@ def kinetics(
     return folder / "best.safetensors"
 
 
-def state(trainer: Trainer) -> dict[str, Tensor]:
+def state(trainer: Trainer[TwoStreamDetector]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+
+def test_killed_pretraining_goes_on_to_the_same_losses(
+    imported: dict[str, Path], actions: KineticsDataset, tmp_path: Path
+) -> None:
+    recipe = replace(small("kinetics-pretraining"), steps=3, save_every=1)
+
+    def trainer(folder: str, *, resume: bool = False) -> Trainer[TwoStreamDetector]:
+        return prepare_training(
+            recipe,
+            actions,
+            None,
+            RunFolder(tmp_path / folder),
+            start=StartWeights(checkpoints=(imported["flownet2"],)),
+            device="cpu",
+            resume=resume,
+            loader_workers=0,
+        )
+
+    unbroken = [step.losses for step in steps_of(trainer("1").train())]
+    steps_of(trainer("2").train(), most=2)  # killed before the second save
+
+    resumed = steps_of(trainer("2", resume=True).train())
+
+    assert [step.step for step in resumed] == [2, 3]
+    assert [step.losses for step in resumed] == unbroken[1:]
+    one, two = (load_partial(tmp_path / run / "best.safetensors")[0] for run in ("1", "2"))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_numbers_are_those_of_the_paper(name: str) -> None:
     recipe = named_recipe(name)
+    assert isinstance(recipe, UcfRecipe)
     assert recipe.name == name
     assert (recipe.optimizer, recipe.batch_size, recipe.input_size) == ("adam", 32, 320)
     assert {recipe.rgb_rate, recipe.motion_rate, recipe.head_rate} == {5e-5}
     assert recipe.flow_rate == (1e-7 if name.startswith("tuned") else 0.0)
     assert recipe.preset == name.partition("+")[0].removeprefix("tuned-")
     assert recipe.start == name.partition("+")[2]
-    assert (recipe.sampling, recipe.augmentation) == ("sequence", "paper")
+    assert recipe.sampling == "sequence"
+
+
+@pytest.mark.parametrize("name", [*ROWS, "kinetics-pretraining"])
+def test_samples_are_cropped_as_yolo2_pytorch_did_and_recoloured_as_darknet_did(name: str) -> None:
+    # imcv2_affine_trans: uniform(1, 1.1) times as large; detect.c of Darknet: hue .1, others 1.5.
+    assert augmentation_of(named_recipe(name)) == AugmentationRecipe(
+        max_scale=1.1,
+        flip_chance=0.5,
+        hue=0.1,
+        saturation=1.5,
+        exposure=1.5,
+        grey_chance=0.0,
+        background_chance=0.0,
+        widen_chance=0.0,
+        blank_chance=0.0,
+        drift_chance=0.0,
+    )
+
+
+def test_samples_of_light_are_those_that_the_bundled_weights_were_trained_with() -> None:
+    light = augmentation_of(named_recipe("light"))
+    assert light == replace(AugmentationRecipe(), background_chance=0.08)
+
+
+def test_the_strength_of_a_change_is_a_setting() -> None:
+    recipe = replace(named_recipe("brox+voc"), max_scale=1.3, hue=0.0)
+    assert (augmentation_of(recipe).max_scale, augmentation_of(recipe).hue) == (1.3, 0.0)
 
 
 def test_pretraining_has_the_numbers_of_the_paper() -> None:
@@ -140,16 +201,22 @@ def test_pretraining_has_the_numbers_of_the_paper() -> None:
     assert (recipe.flow_rate, recipe.start) == (0.0, "voc")
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("light", "two-stream")])
+def test_nothing_is_validated_where_the_paper_names_no_part_for_it(name: str) -> None:
+    assert named_recipe(name).evaluate_every == 0
+
+
 def test_numbers_of_the_paper_are_printed_with_their_section() -> None:
     meanings = {each.name: each.meaning for each in explain_settings(named_recipe("brox+voc"))}
     for name in ("batch_size", "rgb_rate", "flow_rate", "input_size", "sampling", "optimizer"):
         assert "§IV-C" in meanings[name]
+    assert "yolo2-pytorch" in meanings["max_scale"]
     assert "not stated" in meanings["steps"]
     assert meanings["seed"] == "of sampling, initialisation and dropout."
 
 
 def test_a_recipe_without_that_name_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"recipe 'brox': expected one of light, brox\+voc, "):
+    with pytest.raises(UsageError, match=r"'brox': expected one of light, two-stream, brox\+voc, "):
         named_recipe("brox")
 
 
@@ -189,10 +256,15 @@ def test_two_steps_of_a_row_train_what_it_tunes_and_nothing_else(
     assert any(n.startswith("flow.") for n in changed) == name.startswith("tuned")
     for part in ("rgb_stream.conv4.0.conv", "motion_stream.conv1s.0.0.conv", "fusion.conv"):
         assert f"{part}.weight" in changed
-    _, header = load_checkpoint(tmp_path / "best.safetensors")
+    network, header = load_checkpoint(tmp_path / "best.safetensors")
+    # In float32: at these rates half the digits would round much of the tuning away.
+    kept = network.state_dict()
+    assert all(torch.equal(kept[n], value) for n, value in state(trainer).items())
     assert header.recipe["name"] == name
     assert header.config["width"] == NARROW
     # Whoever gets the result is told under what terms the start weights were published.
+    assert header.source is not None
+    assert all(f"{path.name}, SHA-256 {sha256_of(path)}" in header.source for path in starts)
     given = {read_header(path).licence for path in starts}
     assert header.licence == " AND ".join(sorted(each for each in given if each)) != ""
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,12 +8,12 @@ from torch import Tensor
 from tests.small_detector import small_config, small_network
 from tests.small_training import small_recipe, small_trainer, steps_of
 from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.training.parameter_groups import freeze, parameter_groups
+from tubedet.training.parameter_groups import detector_optimizer, freeze
 
 
-def changed_entries(data: AnnotatedDataset, folder: Path, **settings: float) -> dict[str, bool]:
+def changed_entries(data: AnnotatedDataset, folder: Path, **settings: Any) -> dict[str, bool]:
     """Name of every entry of a `light` network → whether two steps changed one of its bits."""
-    trainer = small_trainer(data, folder, small_recipe(**settings), "light")
+    trainer = small_trainer(data, folder, small_recipe("light", **settings))
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     steps_of(trainer.train(), most=2)
     after: dict[str, Tensor] = trainer.network.state_dict()
@@ -57,7 +58,7 @@ def test_every_trained_parameter_is_in_one_group_with_the_rate_of_its_part() -> 
     )
     freeze(network, recipe)
 
-    groups = parameter_groups(network, recipe)
+    groups = detector_optimizer(network, recipe).param_groups
 
     rows = {
         parameter: (group["lr"], group["weight_decay"])
@@ -83,9 +84,12 @@ def test_every_trained_parameter_is_in_one_group_with_the_rate_of_its_part() -> 
 @pytest.mark.parametrize("preset", ["brox", "flownet2-sd"])
 def test_presets_of_the_paper_have_groups_too(preset: str) -> None:
     network = small_network(small_config(preset))
-    freeze(network, small_recipe())
+    recipe = small_recipe(preset)
+    freeze(network, recipe)
 
-    groups = {group["name"]: group["params"] for group in parameter_groups(network, small_recipe())}
+    groups = {
+        group["name"]: group["params"] for group in detector_optimizer(network, recipe).param_groups
+    }
 
     assert ("flow" in groups) == (preset != "brox")
     # All of both streams may have been imported: the fused convolution alone is new.

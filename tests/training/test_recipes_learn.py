@@ -1,9 +1,7 @@
 """Fifty steps of the paper's recipes on one batch, narrow and on small inputs: the loss falls."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,17 +10,20 @@ from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_detector import small_config, small_network
 from tests.small_training import OneBatch, steps_of
 from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.batching import BatchShare
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import SequenceSampler
 from tubedet.datasets.kinetics import load_kinetics
 from tubedet.datasets.kinetics_samples import ActionBatch, KineticsSamples
 from tubedet.models.action_recognition import build_recognizer
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.presets import PaperConfig
 from tubedet.models.yolov2.anchors import VOC_2016
-from tubedet.training.detection_training import Trainer
-from tubedet.training.kinetics_pretraining import RecognitionObjective
-from tubedet.training.paper_recipes import named_recipe
+from tubedet.training.detection_objective import DetectionObjective
+from tubedet.training.loop import Trainer
+from tubedet.training.paper_recipes import UcfRecipe, named_recipe
+from tubedet.training.parameter_groups import detector_optimizer, freeze
 from tubedet.training.recipes import Recipe
+from tubedet.training.recognition_objective import RecognitionObjective
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.train_detector import augmentation_of
 
@@ -38,8 +39,9 @@ def test_the_loss_of_the_real_time_row_falls_on_one_batch(
     data: AnnotatedDataset, tmp_path: Path
 ) -> None:
     recipe = small("tuned-flownet2-sd+kinetics")
-    config = DetectorConfig(
-        preset=recipe.preset,
+    assert isinstance(recipe, UcfRecipe)
+    config = PaperConfig(
+        preset="flownet2-sd",
         class_names=data.class_names,
         anchors_wh=VOC_2016,
         input_size=recipe.input_size,
@@ -49,17 +51,22 @@ def test_the_loss_of_the_real_time_row_falls_on_one_batch(
         data,
         ClipFrames(),
         seed=0,
+        input_size=recipe.input_size,
+        share=BatchShare(recipe.batch_size),
         recipe=augmentation_of(recipe),
         sampler=SequenceSampler(data, seed=0),
     )
+    network = small_network(config)
+    freeze(network, recipe)
     trainer = Trainer(
-        small_network(config),
-        config,
+        network,
+        detector_optimizer(network, recipe),
+        DetectionObjective(config, recipe),
         recipe,
-        samples,
-        RunFolder(tmp_path),
+        samples=samples,
+        run=RunFolder(tmp_path),
         publish=publish,
-        validate=None,
+        loader_workers=0,
     )
 
     steps = steps_of(trainer.train())
@@ -71,10 +78,8 @@ def test_the_loss_of_the_real_time_row_falls_on_one_batch(
 class OneActionBatch(KineticsSamples):
     """The same batch for ever."""
 
-    def batches(self, input_size: int, batch_size: int, **_: Any) -> Iterator[ActionBatch]:
-        batch = next(super().batches(input_size, batch_size))
-        while True:
-            yield batch
+    def batch(self, step: int) -> ActionBatch:
+        return super().batch(0)
 
 
 def test_the_loss_of_pretraining_falls_on_real_clips_laid_out_as_kinetics(tmp_path: Path) -> None:
@@ -88,16 +93,24 @@ def test_the_loss_of_pretraining_falls_on_real_clips_laid_out_as_kinetics(tmp_pa
         small_config("flownet2", recipe.input_size), class_names=actions.class_names, width=WIDTH
     )
     torch.manual_seed(0)
-    samples = OneActionBatch(actions, seed=0, recipe=augmentation_of(recipe))
+    samples = OneActionBatch(
+        actions,
+        seed=0,
+        input_size=recipe.input_size,
+        share=BatchShare(recipe.batch_size),
+        recipe=augmentation_of(recipe),
+    )
+    network = build_recognizer(config)
+    freeze(network, recipe)
     trainer = Trainer(
-        build_recognizer(config),
-        config,
+        network,
+        detector_optimizer(network, recipe),
+        RecognitionObjective(),
         recipe,
-        samples,
-        RunFolder(tmp_path / "run"),
+        samples=samples,
+        run=RunFolder(tmp_path / "run"),
         publish=publish,
-        validate=None,
-        objective=RecognitionObjective(),
+        loader_workers=0,
     )
 
     steps = steps_of(trainer.train())

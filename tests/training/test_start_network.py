@@ -11,13 +11,13 @@ from tests.small_training import small_recipe, steps_of
 from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import WeightsError
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.presets import DetectorConfig, LightConfig, PaperConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights, start_network
 from tubedet.training.train_detector import prepare_training
 
-RECIPE = small_recipe(preset="flownet2-sd", steps=1)
+RECIPE = small_recipe("flownet2-sd", steps=1)
 
 
 def write_imported(path: Path, config: DetectorConfig, *missing: str) -> TwoStreamDetector:
@@ -43,6 +43,7 @@ def test_imported_weights_get_a_sceptical_head_for_the_classes_of_the_data(
     assert config.class_names == data.class_names
     assert len(config.anchors_wh) == 5
     assert config.input_size == RECIPE.input_size
+    assert isinstance(config, PaperConfig)
     assert (config.darknet_layout, config.passthrough) == ("conv64", "darknet")
     assert config.sd_scale == 0.05
     state = imported.state_dict()
@@ -64,17 +65,6 @@ def test_missing_parts_are_drawn_at_random(data: AnnotatedDataset, tmp_path: Pat
         elif name in ("flow.conv0.0.weight", "motion_stream.conv4.0.conv.weight"):
             assert not torch.equal(value, imported[name])
             assert not torch.equal(value, networks[1][name])
-
-
-@pytest.mark.parametrize("streams", ["rgb", "motion"])
-def test_a_network_of_one_stream_takes_what_it_has_use_for(
-    data: AnnotatedDataset, tmp_path: Path, streams: str
-) -> None:
-    imported = write_imported(tmp_path / "w", small_config("flownet2-sd")).state_dict()
-    recipe = small_recipe(preset="flownet2-sd", streams=streams)
-    _, network = start_network(recipe, data, StartWeights(checkpoints=(tmp_path / "w",)))
-    name = f"{streams}_stream.conv4.0.conv.weight"
-    assert torch.equal(network.state_dict()[name], imported[name])
 
 
 def test_imported_weights_of_another_preset_are_refused(
@@ -105,6 +95,7 @@ def test_a_step_of_training_makes_a_whole_checkpoint_of_imported_weights(
         RunFolder(tmp_path / "run"),
         start=StartWeights(checkpoints=(tmp_path / "w",)),
         device="cpu",
+        loader_workers=0,
     )
     steps_of(trainer.train())
     _, header = load_checkpoint(tmp_path / "run" / "best.safetensors")
@@ -115,16 +106,17 @@ def test_a_step_of_training_makes_a_whole_checkpoint_of_imported_weights(
 def test_training_goes_on_from_fitted_weights_with_pairs_alone(
     data: AnnotatedDataset, tmp_path: Path
 ) -> None:
-    stored = replace(small_config("light"), class_names=data.class_names, motion_reach=2)
+    stored = replace(small_config("light"), class_names=data.class_names, context_frames=2)
     fitted = small_network(stored)
     save_checkpoint(tmp_path / "fitted", fitted, CheckpointHeader(config=stored.to_dict()))
 
-    recipe = small_recipe(preset="light", steps=1)
+    recipe = small_recipe("light", steps=1)
     start = StartWeights(checkpoints=(tmp_path / "fitted",))
     config, network = start_network(recipe, data, start)
 
-    assert config.motion_reach == 0
+    assert isinstance(config, LightConfig)
+    assert config.context_frames == 0
     assert network.over_time is None
-    assert config.refined_flow  # an older file's weights, which one look learned, fit two
+    assert config.coarse_to_fine  # an older file's weights, which one pass learned, fit two
     state = fitted.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

@@ -7,34 +7,40 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 import tubedet
 from tests.small_detector import seeded_clip, small_config, small_network
-from tests.small_training import small_recipe, steps_of
+from tests.small_training import save, small_recipe, steps_of
 from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import DatasetError, UsageError, WeightsError
-from tubedet.models.presets import Streams, build_detector
+from tubedet.models.light.fusion import LightFusion
+from tubedet.models.light.rgb_stream import EfficientNetLiteStream
+from tubedet.models.presets import Streams, build_detector, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.training.detection_training import Trainer
-from tubedet.training.events import Validated
+from tubedet.runtime.torch import TorchDetector
+from tubedet.training import detection_objective
+from tubedet.training.loop import Trainer
+from tubedet.training.objective import Validated
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights
 from tubedet.training.train_detector import prepare_training
 
-Prepare = Callable[..., Trainer]
+Prepare = Callable[..., Trainer[TwoStreamDetector]]
 
 
 @pytest.fixture
 def prepare(data: AnnotatedDataset, tmp_path: Path) -> Prepare:
     """`prepare_training` of a one-step run in `tmp_path/run`, with what a test says otherwise."""
 
-    def call(recipe: Recipe | None = None, **options: Any) -> Trainer:
+    def call(recipe: Recipe | None = None, **options: Any) -> Trainer[TwoStreamDetector]:
         training, validation = options.pop("training", data), options.pop("validation", None)
         run, recipe = RunFolder(tmp_path / "run"), recipe or small_recipe(steps=1)
-        return prepare_training(recipe, training, validation, run, device="cpu", **options)
+        options = {"device": "cpu", "loader_workers": 0, **options}
+        return prepare_training(recipe, training, validation, run, **options)
 
     return call
 
@@ -47,6 +53,12 @@ def checkpoint(tmp_path: Path) -> Path:
     header = CheckpointHeader(config=config.to_dict())
     save_checkpoint(path, small_network(config, seed=5), header)
     return path
+
+
+def detector_of(trainer: Trainer[TwoStreamDetector]) -> dict[str, Any]:
+    """The configuration of its network, as config.json has it."""
+    detector: dict[str, Any] = trainer.run.read_config()["detector"]
+    return detector
 
 
 def same_weights(one: TwoStreamDetector, other: TwoStreamDetector) -> bool:
@@ -97,7 +109,7 @@ def test_a_run_resumed_from_its_folder_alone_goes_on_to_the_same_losses(
     both = [step.losses for step in steps_of(prepare(recipe, start=start).train(), most=2)]
     killed = prepare(recipe, start=start)
     steps_of(killed.train(), most=1)
-    killed.save()
+    save(killed)
     config = (tmp_path / "run" / "config.json").read_text("utf-8")
 
     resumed = prepare(recipe, resume=True)
@@ -106,10 +118,23 @@ def test_a_run_resumed_from_its_folder_alone_goes_on_to_the_same_losses(
     assert (tmp_path / "run" / "config.json").read_text("utf-8") == config
 
 
+def test_a_run_without_all_of_its_settings_is_not_resumed(
+    prepare: Prepare, tmp_path: Path, checkpoint: Path
+) -> None:
+    save(prepare(start=StartWeights(checkpoints=(checkpoint,))))
+    path = tmp_path / "run" / "config.json"
+    stored = json.loads(path.read_text("utf-8"))
+    del stored["start"]
+    path.write_text(json.dumps(stored), "utf-8")
+
+    with pytest.raises(WeightsError, match=r"config\.json: .* found none of start; start without"):
+        prepare(resume=True)
+
+
 def test_a_run_is_not_resumed_on_other_clips(
     prepare: Prepare, data: AnnotatedDataset, checkpoint: Path
 ) -> None:
-    prepare(start=StartWeights(checkpoints=(checkpoint,))).save()
+    save(prepare(start=StartWeights(checkpoints=(checkpoint,))))
     mirrored = replace(data.clips[0], boxes_by_frame=data.clips[0].boxes_by_frame[::-1])
     other = replace(data, clips=(mirrored, data.clips[1]))
 
@@ -120,7 +145,7 @@ def test_a_run_is_not_resumed_on_other_clips(
 def test_a_run_is_not_resumed_with_other_ignore_regions(
     prepare: Prepare, tmp_path: Path, checkpoint: Path
 ) -> None:
-    prepare(start=StartWeights(checkpoints=(checkpoint,))).save()
+    save(prepare(start=StartWeights(checkpoints=(checkpoint,))))
     (tmp_path / "regions.json").write_text("{}")
 
     with pytest.raises(UsageError, match="this run has other ignore regions"):
@@ -128,14 +153,16 @@ def test_a_run_is_not_resumed_with_other_ignore_regions(
 
 
 def test_a_run_is_not_resumed_as_another_preset(prepare: Prepare, checkpoint: Path) -> None:
-    prepare(start=StartWeights(checkpoints=(checkpoint,))).save()
+    save(prepare(start=StartWeights(checkpoints=(checkpoint,))))
 
-    with pytest.raises(UsageError, match="preset=brox: the run to resume trains light"):
-        prepare(small_recipe(preset="brox"), resume=True)
+    with pytest.raises(UsageError, match="preset=flownet2-sd: the run to resume trains light"):
+        prepare(small_recipe("flownet2-sd"), resume=True)
 
 
 def test_a_folder_without_a_run_is_not_resumed(prepare: Prepare) -> None:
-    with pytest.raises(WeightsError, match=r"config\.json: expected the settings of a run"):
+    with pytest.raises(
+        WeightsError, match="run: expected a run, found none; start without --resume"
+    ):
         prepare(resume=True)
 
 
@@ -154,9 +181,10 @@ def test_a_checkpoint_gives_its_weights_and_anchors_but_not_its_settings(
 
     trainer = prepare(recipe, start=StartWeights(checkpoints=(checkpoint,)))
 
-    assert trainer.config.anchors_wh == small_config().anchors_wh
-    assert trainer.network.fusion.dropout.p == 0.25
-    assert trainer.network.fusion.stream_dropout == 0.5
+    assert detector_of(trainer)["anchors_wh"] == [list(wh) for wh in small_config().anchors_wh]
+    fusion = trainer.network.fusion
+    assert isinstance(fusion, LightFusion)
+    assert (fusion.dropout.p, fusion.stream_dropout) == (0.25, 0.5)
     assert same_weights(load_checkpoint(checkpoint)[0], trainer.network)
 
 
@@ -227,13 +255,14 @@ def test_one_stream_learns_by_itself(prepare: Prepare, streams: str) -> None:
     ("changes", "complaint"),
     [
         ({"class_names": ("walk", "swim")}, "expected classes"),
-        ({"preset": "brox"}, "expected preset light, found brox"),
+        ({"streams": "rgb"}, "expected streams both, found rgb"),
     ],
 )
 def test_a_checkpoint_of_another_kind_is_refused(
     prepare: Prepare, tmp_path: Path, changes: dict[str, Any], complaint: str
 ) -> None:
-    config = replace(small_config("light"), **changes)
+    light = {**small_config("light").to_dict(), "width": 1 / 64}
+    config = config_from_dict({**light, **changes})
     header = CheckpointHeader(config=config.to_dict())
     save_checkpoint(tmp_path / "other", build_detector(config), header)
 
@@ -260,11 +289,11 @@ def test_weights_for_a_part_that_the_preset_lacks_are_refused(
     prepare: Prepare, tmp_path: Path
 ) -> None:
     for start, complaint in (
-        (StartWeights(flow=tmp_path / "f"), "preset brox, streams both: no flow network"),
+        (StartWeights(flow=tmp_path / "f"), "preset brox has no flow network for"),
         (StartWeights(imagenet=tmp_path / "i"), "preset brox has no EfficientNet-Lite0"),
     ):
         with pytest.raises(UsageError, match=complaint):
-            prepare(small_recipe(preset="brox"), start=start)
+            prepare(small_recipe("brox"), start=start, flow_images=tmp_path)
 
 
 def test_a_file_of_something_else_is_no_flow_network(
@@ -276,12 +305,12 @@ def test_a_file_of_something_else_is_no_flow_network(
     assert "\n" not in str(failure.value)
 
 
-@pytest.mark.parametrize(("key", "value"), [("preset", "heavy"), ("input_size", 100)])
+@pytest.mark.parametrize("changes", [{"preset": "heavy"}, {"input_size": 100}], ids=str)
 def test_a_recipe_that_fits_no_network_is_a_usage_error(
-    prepare: Prepare, key: str, value: object
+    prepare: Prepare, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises(UsageError, match=str(value)):
-        prepare(small_recipe(**{key: value}))
+    with pytest.raises(UsageError, match=str(*changes.values())):
+        prepare(small_recipe(**changes))
 
 
 def test_a_class_without_a_clip_is_named(prepare: Prepare, data: AnnotatedDataset) -> None:
@@ -305,5 +334,62 @@ def test_an_unreadable_clip_is_named(
 
 def test_anchors_come_from_the_boxes_of_the_training_clips(prepare: Prepare) -> None:
     # Every square is 12x12 px of 64x48, in a grid of 2x2 cells.
-    anchors = prepare(small_recipe(batch_size=1)).config.anchors_wh
+    anchors = detector_of(prepare(small_recipe(batch_size=1)))["anchors_wh"]
     np.testing.assert_allclose(anchors, [[0.375, 0.5]] * 5)
+
+
+def test_a_checkpoint_of_another_preset_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    config = small_config("flownet2-sd")
+    header = CheckpointHeader(config=config.to_dict())
+    save_checkpoint(tmp_path / "other", build_detector(config), header)
+
+    with pytest.raises(WeightsError, match="expected preset light, found flownet2-sd"):
+        prepare(start=StartWeights(checkpoints=(tmp_path / "other",)))
+
+
+def test_a_network_of_the_paper_is_kept_in_float32_and_light_in_half_of_it(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    for preset, dtype in (("flownet2-sd", torch.float32), ("light", torch.float16)):
+        steps_of(prepare(small_recipe(preset, steps=1)).train())
+        stored = load_file(tmp_path / "run" / "best.safetensors")
+        assert stored["fusion.conv.weight"].dtype == dtype
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_a_recipe_in_float32_is_measured_in_float32(
+    prepare: Prepare, data: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    asked: list[str] = []
+
+    class Detector(TorchDetector):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            asked.append(options["precision"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(detection_objective, "TorchDetector", Detector)
+    recipe = small_recipe("flownet2-sd", steps=1, evaluate_every=1, precision=precision)
+    list(prepare(recipe, validation=data).train())
+    assert asked == [precision]
+
+
+def test_worker_processes_make_the_batches_that_this_one_would(
+    prepare: Prepare, checkpoint: Path
+) -> None:
+    start, recipe = StartWeights(checkpoints=(checkpoint,)), small_recipe(steps=2)
+    alone, by_two = (
+        [step.losses for step in steps_of(prepare(recipe, start=start, loader_workers=n).train())]
+        for n in (0, 2)
+    )
+    assert by_two == alone
+
+
+def test_a_prepared_network_trains_what_its_recipe_tunes_and_nothing_else(prepare: Prepare) -> None:
+    network = prepare(small_recipe(flow_rate=0.0, frozen_rgb_blocks=3, batch_size=1)).network
+    assert isinstance(network.rgb_stream, EfficientNetLiteStream)
+    assert network.flow is not None
+    assert not any(each.requires_grad for each in network.flow.parameters())
+    assert all(each.requires_grad for each in network.fusion.parameters())
+    norms = [m for m in network.rgb_stream.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert not any(norm.training for norm in norms)

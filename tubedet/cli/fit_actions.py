@@ -37,14 +37,14 @@ def fit_actions(
     from tubedet.checkpoints.native import load_checkpoint, save_checkpoint
     from tubedet.datasets.clip_frames import ClipFrames
     from tubedet.datasets.named_datasets import load_named_dataset
-    from tubedet.models.presets import DetectorConfig
+    from tubedet.models.presets import config_from_dict
     from tubedet.training.action_fit import ActionFit
 
     refuse_existing(output, overwrite)
     network, header = load_checkpoint(weights)
     clips = load_named_dataset(data, split, part)
     report_absent(clips.missing_videos)
-    config = DetectorConfig.from_dict(header.config)
+    config = config_from_dict(header.config)
     fit = ActionFit(network, config, clips, ClipFrames(frames_folder), device=device)
     for _ in with_bar(fit.run(), "looking at clips", len(clips.clips)):
         pass

@@ -1,29 +1,28 @@
 """`tubedet train`: a detector learns from annotated clips, or its streams from whole ones."""
 
-from collections.abc import Iterator
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tubedet.cli import train_options as options
 from tubedet.cli.console import TrainingView, report_absent, report_notes, say, show_table
 from tubedet.cli.train_options import Part
 
 if TYPE_CHECKING:
-    from tubedet.training.detection_training import Trainer
-    from tubedet.training.events import Event, StepDone, Validated
-    from tubedet.training.recipes import Recipe, Setting
+    from tubedet.training.loop import Trainer
+    from tubedet.training.objective import StepDone, Validated
+    from tubedet.training.recipes import Recipe
     from tubedet.training.run_folder import RunFolder
-    from tubedet.training.train_detector import Data
+    from tubedet.training.settings import Setting
+    from tubedet.training.start_network import Data
 
 STEPS_A_LINE = 50
 DEFAULT_RECIPE = "light"
 
 
-def _settings(recipe: str | None) -> "list[Setting]":
-    from tubedet.training.paper_recipes import named_recipe
-    from tubedet.training.recipes import explain_settings
+def _settings(*, recipe: str | None, preset: str | None) -> "list[Setting]":
+    from tubedet.training.settings import explain_settings
 
-    return explain_settings(named_recipe(recipe or DEFAULT_RECIPE))
+    return explain_settings(_named(recipe, preset))
 
 
 def train(
@@ -45,6 +44,7 @@ def train(
     init: options.Init = None,
     imagenet: options.ImageNet = None,
     flow: options.Flow = None,
+    loader_workers: options.LoaderWorkers = None,
     dry_run: options.DryRun = False,
     tensorboard: options.TensorBoard = False,
     debug: options.Debug = False,
@@ -65,9 +65,12 @@ def train(
     from tubedet.training.start_network import StartWeights
     from tubedet.training.train_detector import prepare_training
 
-    with joined_processes(device) as (processes, own_device):
-        writes = processes.is_first and not dry_run
-        run = RunFolder(output, writes=writes, tensorboard=tensorboard)
+    with (
+        joined_processes(device) as (processes, own_device),
+        RunFolder(
+            output, writes=processes.is_first and not dry_run, tensorboard=tensorboard
+        ) as run,
+    ):
         chosen = _recipe(run if resume else None, recipe, preset, seed, settings or [])
         if not resume:
             run.require_unused()
@@ -88,11 +91,17 @@ def train(
             device=own_device,
             resume=resume,
             processes=processes,
+            loader_workers=loader_workers,
         )
         if dry_run:
-            _report(trainer)
+            _report(trainer, epoch=len(training.clips))
             return
-        _follow(trainer.train(), chosen.steps, quiet=not processes.is_first)
+        if processes.is_first:
+            say(
+                f"{chosen.name}: {chosen.preset} on {trainer.device}, {len(training.clips)} clips, "
+                f"steps {trainer.step + 1} to {chosen.steps} of {chosen.batch_size}; {run.log}"
+            )
+        follow(trainer)
         if processes.is_first:
             say(f"weights: {run.best}")
 
@@ -107,49 +116,67 @@ def _recipe(
     """A named recipe or that of the run to resume, and what the command line says otherwise."""
     from tubedet.errors import UsageError
     from tubedet.training.paper_recipes import named_recipe
-    from tubedet.training.recipes import apply_settings, stored_settings
+    from tubedet.training.settings import apply_settings, stored_recipe
+
+    chosen = _named(name, preset)
+    if run is not None:
+        stored = run.read_config()["recipe"]
+        if name not in (None, found := stored.get("name", "")):
+            raise UsageError(f"--recipe {name}: the run to resume has recipe {found}")
+        chosen = stored_recipe(named_recipe(found), stored)
+        if preset not in (None, chosen.preset):
+            raise UsageError(f"--preset {preset}: the run to resume trains {chosen.preset}")
+    return apply_settings(chosen, [*([f"seed={seed}"] if seed is not None else []), *settings])
+
+
+def _named(name: str | None, preset: str | None) -> "Recipe":
+    """The recipe of a name, or the one for a network; `light`, if neither is given."""
+    from tubedet.errors import UsageError
+    from tubedet.training.paper_recipes import named_recipe
+    from tubedet.training.settings import apply_settings
 
     if name is not None and preset is not None:
         raise UsageError(f"--recipe {name} has its network: leave --preset {preset} out")
-    stored = run.read_config()["recipe"] if run else {}
-    found = stored.get("name", DEFAULT_RECIPE)
-    if run and name not in (None, found):
-        raise UsageError(f"--recipe {name}: the run to resume has recipe {found}")
-    changes = stored_settings(stored)
-    changes += [f"preset={preset}"] if preset is not None else []
-    changes += [f"seed={seed}"] if seed is not None else []
-    return apply_settings(named_recipe(name or found), [*changes, *settings])
+    if preset not in (None, "light"):
+        return apply_settings(named_recipe("two-stream"), [f"preset={preset}"])
+    return named_recipe(name or DEFAULT_RECIPE)
 
 
-def _report(trainer: "Trainer") -> None:
+def _report(trainer: "Trainer[Any]", *, epoch: int) -> None:
     """Take the steps of a dry run, and show what came of them."""
     from tubedet.training.dry_run import dry_run
 
-    findings = list(dry_run(trainer))
+    findings = list(dry_run(trainer, epoch))
     if trainer.processes.is_first:
         show_table(("dry run", trainer.recipe.name), findings)
 
 
 def _load(data: str, split: int, part: Part, recipe: "Recipe") -> tuple["Data", "Data | None"]:
     from tubedet.datasets.named_datasets import load_named_actions, load_named_dataset
+    from tubedet.errors import EmptyPartError
 
     validates = recipe.evaluate_every > 0 and part is Part.TRAIN
-    loaded: list[Data] = [
-        load_named_actions(data, each)
-        if recipe.task == "recognition"
-        else load_named_dataset(data, split, each)
-        for each in ([part, "validation"] if validates else [part])
-    ]
-    return loaded[0], loaded[1] if len(loaded) > 1 else None
+
+    def load(each: str) -> "Data":
+        if recipe.task == "recognition":
+            return load_named_actions(data, each)
+        return load_named_dataset(data, split, each)
+
+    training = load(part)
+    try:
+        return training, load("validation") if validates else None
+    except EmptyPartError as error:
+        raise EmptyPartError(f"{error}; or --set evaluate_every=0 to train without one") from error
 
 
-def _follow(events: "Iterator[Event]", steps: int, *, quiet: bool) -> None:
-    """Show what happens: a line every now and then, and a bar in between."""
+def follow(trainer: "Trainer[Any]") -> None:
+    """Train, and show what happens: a line every now and then, and a bar in between."""
     from tubedet.evaluation.evaluate import ClipEvaluated
-    from tubedet.training.events import StepDone, Validated
+    from tubedet.training.objective import StepDone, Validated
 
     recent: list[StepDone] = []
-    with TrainingView(steps, quiet=quiet) as view:
+    steps, events = trainer.recipe.steps, trainer.train()
+    with TrainingView(steps, quiet=not trainer.processes.is_first) as view:
         for event in events:
             match event:
                 case StepDone():
@@ -162,15 +189,23 @@ def _follow(events: "Iterator[Event]", steps: int, *, quiet: bool) -> None:
                     view.advance(None, f"validating {done}/{total}")
                 case Validated():
                     view.note(_line_of_validation(event))
+    report_notes(trainer.samples.notes)
 
 
 def _line_of_steps(steps: "list[StepDone]") -> str:
     mean = {term: fmean(step.losses[term] for step in steps) for term in steps[0].losses}
     terms = ", ".join(f"{term} {value:.3f}" for term, value in mean.items())
-    return f"step {steps[-1].step}: {terms}; {fmean(s.samples_per_s for s in steps):.1f} samples/s"
+    waiting = fmean(step.waited_s / step.seconds for step in steps)
+    waited = f", {100 * waiting:.0f} % of the time waiting for them" if waiting > 0.1 else ""
+    speed = fmean(step.samples_per_s for step in steps)
+    return f"step {steps[-1].step}: {terms}; {speed:.1f} samples/s{waited}"
 
 
 def _line_of_validation(event: "Validated") -> str:
-    shares = ", ".join(f"@{at} {100 * share:.1f} %" for at, share in event.measures.items())
+    of = event.validation
+    figures = ", ".join(
+        f"@{name} {100 * value:.1f} %" if of.unit == "%" else f"{name} {value:.3f} {of.unit}"
+        for name, value in event.measures.items()
+    )
     best = ", the best so far" if event.is_best else ""
-    return f"step {event.step}: {event.figure} on the validation part {shares}{best}"
+    return f"step {event.step}: {of.figure} {figures}{best}"

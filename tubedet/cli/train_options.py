@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from tubedet.cli.console import show_table
+from tubedet.cli.console import complain, show_table
+from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
-    from tubedet.training.recipes import Setting
+    from tubedet.training.settings import Setting
 
 RECIPE_PANEL, START, DATA = "Recipe", "Start weights", "Data"
 
@@ -62,8 +63,8 @@ FlowImages = Annotated[
 Recipe = Annotated[
     str | None,
     Option(
-        help="Numbers to start from: light, a row of the paper's Table II such as "
-        "tuned-flownet2-sd+kinetics, or kinetics-pretraining.",
+        help="Numbers to start from: light, two-stream for any network of the paper, a row of its "
+        "Table II such as tuned-flownet2-sd+kinetics, or kinetics-pretraining.",
         show_default="light",
         is_eager=True,
         rich_help_panel=RECIPE_PANEL,
@@ -71,7 +72,12 @@ Recipe = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    Option(help="The network.", show_default="that of the recipe", rich_help_panel=RECIPE_PANEL),
+    Option(
+        help="The network, without a recipe: light's, or two-stream with this preset.",
+        show_default="light",
+        is_eager=True,
+        rich_help_panel=RECIPE_PANEL,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -109,7 +115,7 @@ Flow = Annotated[
     Path | None,
     Option(
         metavar="FILE",
-        help="RUN/last.safetensors of pretrain-flow, for the flow network.",
+        help="RUN/best.safetensors of pretrain-flow, for the flow network.",
         rich_help_panel=START,
     ),
 ]
@@ -120,11 +126,21 @@ Resume = Annotated[
         help="Go on from the last saved state of RUN, with its settings; --set changes them.",
     ),
 ]
+LoaderWorkers = Annotated[
+    int | None,
+    Option(
+        min=0,
+        metavar="N",
+        help="Processes that make batches, for each process that trains; 0: none.",
+        show_default="on a GPU all processors but one, at most 8; else 1",
+    ),
+]
 DryRun = Annotated[
     bool,
     Option(
         "--dry-run",
-        help="Load everything, take two steps, report memory and time, leave nothing in RUN.",
+        help="Load everything, take two steps, report memory and how long an epoch and the run "
+        "will take, leave nothing in RUN.",
     ),
 ]
 TensorBoard = Annotated[
@@ -135,17 +151,25 @@ Device = Annotated[str, Option(help="auto, cpu, cuda, mps.")]
 Debug = Annotated[bool, Option("--debug", help="Show where an error arose.")]
 
 
-def list_settings(explain: "Callable[[str | None], list[Setting]]") -> object:
-    """The option `--list-settings`: shows what `explain` says of a recipe; nothing else is done."""
+def list_settings(explain: "Callable[..., list[Setting]]") -> object:
+    """The option `--list-settings`: shows what `explain` says of `recipe=` and `preset=`, and no
+    more is done.
+    """
 
     def show(context: typer.Context, wanted: bool) -> None:
         if wanted:
-            show_table(("setting", "value", "meaning"), explain(context.params.get("recipe")))
+            given = {name: context.params.get(name) for name in ("recipe", "preset")}
+            try:
+                settings = explain(**given)
+            except UsageError as error:
+                complain(str(error))
+                raise typer.Exit(error.exit_code) from error
+            show_table(("setting", "value", "meaning"), settings)
             raise typer.Exit
 
     return Option(
         "--list-settings",
-        callback=show,  # after --recipe, which is eager, and before what is required is missed
+        callback=show,  # after what is eager, and before what is required is missed
         help="Show the recipe and leave.",
         rich_help_panel=RECIPE_PANEL,
     )

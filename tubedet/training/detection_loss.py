@@ -1,29 +1,27 @@
-"""What the network is told: where the box is, how well it overlaps, and which action it shows.
+"""YOLOv2's three terms for boxes, overlap and class, with penalties that train faster.
 
-YOLOv2's three terms and its assignment (`anchor_matching`), with the penalties that later work
-found to train faster: generalised IoU for the four coordinates, cross-entropy for overlap and
-class. The class term also goes to predictions that already overlap the box well, for any of them
-may be the one that scores highest when the network is used.
+The assignment is YOLOv2's (`anchor_matching`); later work found generalised IoU for the four
+coordinates and cross-entropy for overlap and class to train faster. The class term also goes to
+predictions that already overlap a box well, for any of them may score highest in use.
 
 Source: YOLOv2 §2; Rezatofighi et al., "Generalized Intersection over Union", 2019.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, where
 
-from tubedet.datasets.batching import TrainingBatch
+from tubedet.datasets.batching import NO_CLASS, TrainingBatch
 from tubedet.models.yolov2.box_decoding import decode_boxes
 from tubedet.training.anchor_matching import (
-    AnchorMatch,
     covered_share,
     generalised_iou,
     match_anchors,
     pairwise_iou,
+    responsible_for,
+    scaled,
+    true_boxes,
 )
 
 BOX_WEIGHT = 2.0
@@ -35,7 +33,6 @@ BACKGROUND_WEIGHT = 0.2
 BACKGROUND_MAX_IOU = 0.6
 # A prediction that lies mostly inside an ignored region is neither box nor background.
 IGNORED_MIN_SHARE = 0.5
-NOBODY = -1
 
 
 class DetectionLoss(NamedTuple):
@@ -45,14 +42,6 @@ class DetectionLoss(NamedTuple):
     box: Tensor
     overlap: Tensor
     label: Tensor
-
-
-class _Targets(NamedTuple):
-    """What every prediction (B, N) is told; `owner` is the row of a true box or NOBODY."""
-
-    overlap: Tensor
-    overlap_weight: Tensor
-    owner: Tensor
 
 
 def detection_loss(
@@ -79,68 +68,50 @@ def detection_loss(
         yolo2-pytorch; the class term is a mean, and of a part of a batch its share by boxes. A
         batch without boxes still trains the overlap.
     """
+    rows, columns = raw.shape[-2:]
     decoded = decode_boxes(raw, anchors_wh, num_classes).boxes_xyxy
-    true_boxes = [boxes.to(raw) for boxes in batch.boxes_xyxy]
-    truth, sample = torch.cat(true_boxes), samples_of(true_boxes).to(raw.device)
-    match = match_anchors(truth, sample, anchors_wh.to(raw), *raw.shape[-2:])
-    giou, iou = generalised_iou(decoded[match.sample, match.prediction], truth)
-    ignored = [regions.to(raw) for regions in batch.ignore_xyxy]
-    targets = _targets(decoded.detach(), true_boxes, ignored, match, iou.detach())
+    truth = true_boxes(batch, raw)
+    boxes_cells = scaled(truth.boxes_xyxy, columns, rows)
+    prediction = match_anchors(boxes_cells, anchors_wh.to(raw), rows, columns)
+    matched = decoded.gather(1, prediction[..., None].expand_as(truth.boxes_xyxy))
+    giou, iou = generalised_iou(matched, truth.boxes_xyxy)
 
-    overlap_logit, class_logits = _logits(raw, len(anchors_wh))
-    num_boxes = max(1, num_boxes or len(truth))
-    box = (1 - giou).sum() * BOX_WEIGHT / num_boxes
+    row = responsible_for(prediction, truth.present, decoded.shape[1])
+    best, nearest = pairwise_iou(decoded.detach(), truth.boxes_xyxy).max(dim=-1)
+    well_placed = best > BACKGROUND_MAX_IOU
+    ignored = covered_share(decoded.detach(), batch.ignore_xyxy.to(raw)) > IGNORED_MIN_SHARE
+    weight = where(well_placed | ignored, 0.0, BACKGROUND_WEIGHT)
+    weight = where(row > 0, OBJECT_WEIGHT, weight)
+    labelled_as = where(row > 0, row, nearest * well_placed)
+
+    count = divisor(batch, num_boxes)
+    logits = raw.permute(0, 2, 3, 1).reshape(*decoded.shape[:2], 5 + num_classes)
+    box = ((1 - giou) * truth.present).sum() * BOX_WEIGHT / count
     overlap = F.binary_cross_entropy_with_logits(
-        overlap_logit, targets.overlap, targets.overlap_weight, reduction="sum"
+        logits[..., 4], iou.detach().gather(1, row), weight, reduction="sum"
     )
-    overlap = overlap / num_boxes
-    classes = torch.cat(batch.class_indices).to(raw.device)
-    label = _label_loss(class_logits, classes, targets.owner, label_smoothing)
-    label = label * (len(truth) / num_boxes)
+    overlap = overlap / count
+    classes = truth.class_indices.gather(1, labelled_as)
+    label = _mean_cross_entropy(logits[..., 5:], classes, label_smoothing) * (
+        truth.present.sum() / count
+    )
     return DetectionLoss(box + overlap + label, box, overlap, label)
 
 
-def samples_of(boxes: Sequence[Tensor]) -> Tensor:
-    """For every row of the boxes' concatenation the number of its sample."""
-    return torch.repeat_interleave(torch.tensor([len(each) for each in boxes]))
+def divisor(batch: TrainingBatch, num_boxes: int | None) -> int | Tensor:
+    """What sums over predictions are divided by: `num_boxes` or the batch's own, but at least 1."""
+    if num_boxes is None:
+        return (batch.class_indices != NO_CLASS).sum().clamp(min=1)
+    return max(1, num_boxes)
 
 
-def _targets(
-    decoded: Tensor,
-    true_boxes: Sequence[Tensor],
-    ignored: Sequence[Tensor],
-    match: AnchorMatch,
-    matched_iou: Tensor,
-) -> _Targets:
-    """Targets of the decoded boxes (B, N, 4); those of responsible predictions are laid on last."""
-    weight = torch.full_like(decoded[..., 0], BACKGROUND_WEIGHT)
-    owner = torch.full_like(weight, NOBODY, dtype=torch.long)
-    first_row = accumulate((len(boxes) for boxes in true_boxes), initial=0)
-    for i, (boxes, first) in enumerate(zip(true_boxes, first_row, strict=False)):
-        if len(boxes):
-            best, index = pairwise_iou(decoded[i], boxes).max(dim=1)
-            overlapping = best > BACKGROUND_MAX_IOU
-            weight[i][overlapping] = 0.0
-            owner[i][overlapping] = first + index[overlapping]
-        weight[i][covered_share(decoded[i], ignored[i]) > IGNORED_MIN_SHARE] = 0.0
-    overlap = torch.zeros_like(weight)
-    responsible = (match.sample, match.prediction)
-    overlap[responsible] = matched_iou
-    weight[responsible] = OBJECT_WEIGHT
-    owner[responsible] = torch.arange(len(matched_iou), device=owner.device)
-    return _Targets(overlap, weight, owner)
-
-
-def _logits(raw: Tensor, anchors: int) -> tuple[Tensor, Tensor]:
-    """Overlap (B, N) and class (B, N, C) logits, in the order of `decode_boxes`."""
-    batch, _, rows, columns = raw.shape
-    per_anchor = raw.permute(0, 2, 3, 1).reshape(batch, rows * columns * anchors, -1)
-    return per_anchor[..., 4], per_anchor[..., 5:]
-
-
-def _label_loss(logits: Tensor, classes: Tensor, owner: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy of the predictions that have an owner; 0 if none has."""
-    labelled = owner != NOBODY
-    if not labelled.any():
-        return logits.new_zeros(())
-    return F.cross_entropy(logits[labelled], classes[owner[labelled]], label_smoothing=smoothing)
+def _mean_cross_entropy(logits: Tensor, classes: Tensor, smoothing: float) -> Tensor:
+    """Of logits (B, N, C) the mean over those whose class (B, N) is not `NO_CLASS`; 0 if none."""
+    total = F.cross_entropy(
+        logits.flatten(0, 1),
+        classes.flatten(),
+        ignore_index=NO_CLASS,
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
+    return total / (classes != NO_CLASS).sum().clamp(min=1)

@@ -1,62 +1,78 @@
-"""Detection as an objective: raw predictions against labelled boxes, judged by f-mAP."""
+"""Detection: raw predictions against labelled boxes, judged by f-mAP."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tubedet.datasets.batching import TrainingBatch
+from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.batching import NO_CLASS, TrainingBatch
+from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
 from tubedet.evaluation.scoring import EvaluationResult
+from tubedet.models.light.detector import LightDetector
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.runtime.torch import TorchDetector
 from tubedet.training.detection_loss import detection_loss
-from tubedet.training.recipes import Recipe
+from tubedet.training.objective import Validation
+from tubedet.training.recipes import DetectionRecipe, LightRecipe
 from tubedet.training.yolo2_pytorch_loss import yolo2_pytorch_loss
 
 
 class DetectionObjective:
     """Implements `Objective` for a detector of a configuration, with the loss of a recipe."""
 
-    figure = "f-mAP"
-    deciding = "0.5"  # the IoU threshold whose f-mAP says which weights are best
-
-    def __init__(self, config: DetectorConfig, recipe: Recipe) -> None:
+    def __init__(self, config: DetectorConfig, recipe: DetectionRecipe) -> None:
         self.recipe = recipe
         self.num_classes = len(config.class_names)
         self.anchors_wh = torch.tensor(config.anchors_wh)
-        self.twice = recipe.motion_alone and config.streams == "both"
-
-    def split(self, batch: TrainingBatch, parts: int) -> Sequence[TrainingBatch]:
-        """Every part has as many samples; boxes differ."""
-        size = len(batch.clip) // parts
-        cuts = [slice(start, start + size) for start in range(0, size * parts, size)]
-        clip, boxes, classes, ignore = batch
-        return [TrainingBatch(clip[cut], boxes[cut], classes[cut], ignore[cut]) for cut in cuts]
+        # Judged by the fused map alone, the motion stream of `light` would learn nothing once the
+        # RGB stream overfits.
+        self.judges_motion_alone = (
+            isinstance(recipe, LightRecipe) and recipe.motion_alone and recipe.streams == "both"
+        )
 
     def count(self, batch: TrainingBatch) -> int:
-        """True boxes, as often as they are told."""
-        return sum(map(len, batch.boxes_xyxy)) * (2 if self.twice else 1)
+        """True boxes, as often as predictions are compared with them."""
+        boxes = int((batch.class_indices != NO_CLASS).sum())
+        return boxes * (2 if self.judges_motion_alone else 1)
 
-    def clip(self, batch: TrainingBatch) -> Tensor:
-        """The pairs of the batch."""
-        return batch.clip
-
-    def predict(self, network: TwoStreamDetector, clip: Tensor) -> Tensor:
+    def predict(self, network: TwoStreamDetector, batch: TrainingBatch) -> Tensor:
         """Raw predictions, and behind them those of motion alone where the recipe says so."""
-        raw: Tensor = network.with_motion_alone(clip) if self.twice else network(clip)
+        clip = batch.clip.float()
+        if self.judges_motion_alone and isinstance(network, LightDetector):
+            return network.with_motion_alone(clip)
+        raw: Tensor = network(clip)
         return raw
 
     def losses(self, predicted: Tensor, batch: TrainingBatch, count: int) -> dict[str, Tensor]:
         """Terms `box`, `overlap` and `label`."""
-        if self.twice:
-            batch = TrainingBatch(batch.clip, *(part * 2 for part in batch[1:]))
-        told = (predicted, batch, self.anchors_wh.to(predicted.device), self.num_classes)
+        if self.judges_motion_alone:
+            batch = TrainingBatch(*(torch.cat([each, each]) for each in batch))
+        anchors_wh = self.anchors_wh.to(predicted.device)
+        compared = (predicted.float(), batch, anchors_wh, self.num_classes)
         if self.recipe.loss == "yolo2-pytorch":
-            return yolo2_pytorch_loss(*told, num_boxes=count)._asdict()
+            return yolo2_pytorch_loss(*compared, num_boxes=count)._asdict()
         smoothing = self.recipe.label_smoothing
-        return detection_loss(*told, smoothing, num_boxes=count)._asdict()
+        return detection_loss(*compared, smoothing, num_boxes=count)._asdict()
 
-    def measures(self, result: EvaluationResult) -> dict[str, float]:
-        """f-mAP on annotated frames by IoU threshold."""
-        f_map: dict[str, float] = result.to_dict()["f_map"]
-        return f_map
+
+def detection_validation(
+    data: AnnotatedDataset,
+    config: DetectorConfig,
+    *,
+    device: str,
+    precision: str,
+    flow_images: Path | None,
+) -> Validation:
+    """f-mAP on the annotated frames of a data set, by IoU threshold."""
+
+    def measure(network: TwoStreamDetector) -> Iterator[ClipEvaluated | dict[str, float]]:
+        # A detector takes its network over, and this one is still in training.
+        detector = TorchDetector(deepcopy(network), config, device=device, precision=precision)
+        for event in evaluate_detector(detector, data, flow_images=flow_images):
+            yield event.to_dict()["f_map"] if isinstance(event, EvaluationResult) else event
+
+    return Validation("f-mAP on the validation part", "%", deciding="0.5", measure=measure)

@@ -1,16 +1,20 @@
-"""Two steps of a run that leave nothing behind: does everything load, does it fit into memory?"""
+"""Two steps of a run that leave nothing behind: does it load, does it fit, how long is it?"""
 
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from tubedet.training.detection_training import Trainer
-from tubedet.training.events import StepDone
+from tubedet.training.loop import Trainer
+from tubedet.training.objective import StepDone
 
 STEPS = 2
+ROUNDS = 3  # of batches by every worker that are timed
 GIB = 2**30
 
 
@@ -21,9 +25,13 @@ class Finding(NamedTuple):
     found: str
 
 
-def dry_run(trainer: Trainer) -> Iterator[Finding]:
+def dry_run(trainer: Trainer[Any], epoch: int) -> Iterator[Finding]:
     """Take the steps and yield what was found; the trainer's run folder must be one that is not
     written.
+
+    Args:
+        trainer: at any step.
+        epoch: samples of an epoch.
 
     Raises:
         NonFiniteLossError: as `Trainer.train`.
@@ -33,13 +41,44 @@ def dry_run(trainer: Trainer) -> Iterator[Finding]:
     for group in trainer.optimizer.param_groups:
         count = sum(value.numel() for value in group["params"])
         yield Finding(f"trained: {group['name']}", f"{count / 1e6:.3f} M at {group['lr']:g}")
-    recipe = trainer.recipe
-    for step in islice((event for event in trainer.train() if isinstance(event, StepDone)), STEPS):
-        losses = ", ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
-        seconds = recipe.batch_size / step.samples_per_s
-        yield Finding(f"step {step.step}", f"{seconds:.1f} s; {losses}")
+    samples_per_s = loader_speed(trainer)
+    workers = trainer.loader_workers * trainer.processes.count
+    yield Finding("samples", f"{samples_per_s:.1f} samples/s by {workers} loader workers")
+    first, size = trainer.step, trainer.recipe.batch_size
+    network_s = 0.0
+    with closing(trainer.train()) as events:
+        for step in islice((event for event in events if isinstance(event, StepDone)), STEPS):
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
+            network_s = step.seconds - step.waited_s  # the first step is longer than the others
+            waited = f"{step.waited_s:.1f} s waiting for samples"
+            yield Finding(f"step {step.step}", f"{step.seconds:.1f} s, {waited}; {losses}")
+    loader_s = size / samples_per_s
+    bound = "loader" if loader_s > network_s else "network"
+    yield Finding(
+        "a step", f"network {network_s:.2f} s, loader {loader_s:.2f} s: bound by the {bound}"
+    )
+    # Without workers, samples and network take turns.
+    step_s = max(loader_s, network_s) if workers else loader_s + network_s
+    yield Finding("an epoch", f"{epoch} samples: {_duration(epoch / size * step_s)}")
+    steps = trainer.recipe.steps - first
+    yield Finding("the run", f"{steps} steps: {_duration(steps * step_s)}, without validations")
     peak = peak_memory(trainer.device)
     yield Finding("peak memory", "not measured" if peak is None else f"{peak / GIB:.2f} GiB")
+
+
+def loader_speed(trainer: Trainer[Any]) -> float:
+    """Samples a second that the loaders of all processes make while no network runs.
+
+    The first batch of every worker is not timed: it waits for the process to start. Clips are
+    decoded here; where their frames are kept, later epochs are quicker.
+    """
+    workers = max(1, trainer.loader_workers)
+    batches = trainer.load_batches(range(trainer.step, trainer.step + (1 + ROUNDS) * workers))
+    for _ in islice(batches, workers):
+        pass
+    started = time.monotonic()
+    timed = sum(1 for _ in batches)
+    return timed * trainer.recipe.batch_size / (time.monotonic() - started)
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -55,3 +94,8 @@ def peak_memory(device: torch.device) -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux
+
+
+def _duration(seconds: float) -> str:
+    """As hours:minutes:seconds, and days before them."""
+    return str(timedelta(seconds=round(seconds)))

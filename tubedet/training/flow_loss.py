@@ -1,4 +1,4 @@
-"""The loss that flow is learned with; no file, no optimiser."""
+"""The training loss of flow networks; no file, no optimiser."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,26 +11,26 @@ from tubedet.models.flownet2.stacks import DIV_FLOW
 LEVEL_WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)
 
 
-def multi_scale_loss(pyramid: FlowPyramid, flow_uv: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def multi_scale_loss(pyramid: FlowPyramid, flow_uv: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """FlowNet's training loss.
 
     Args:
         pyramid: predicted flow2 … flow6, in px / 20.
         flow_uv: (B, 2, H, W) true flow, px.
-        known: (B, H, W) bool, where it counts.
+        valid: (B, H, W) bool, pixels whose true flow is known; the others do not count.
 
     Returns:
         The loss: `LEVEL_WEIGHTS` times the sums of end-point errors, over the number of pixels of
         flow2, which makes it independent of the input's size. And flow2's mean error in px.
     """
-    valid = known[:, None].float()
-    true = flow_uv / DIV_FLOW * valid
+    weight = valid[:, None].float()
+    true = flow_uv / DIV_FLOW * weight
     loss, errors = flow_uv.new_zeros(()), []
-    for flow, weight in zip(pyramid, LEVEL_WEIGHTS, strict=True):
+    for flow, level_weight in zip(pyramid, LEVEL_WEIGHTS, strict=True):
         cells = (flow.shape[2], flow.shape[3])
-        share = F.adaptive_avg_pool2d(valid, cells)
+        share = F.adaptive_avg_pool2d(weight, cells)
         target = F.adaptive_avg_pool2d(true, cells) / share.clamp(min=1e-6)
         error = ChannelNorm()(flow.float() - target) * (share > 0.5)
-        loss = loss + weight / LEVEL_WEIGHTS[0] * error.sum()
+        loss = loss + level_weight / LEVEL_WEIGHTS[0] * error.sum()
         errors.append(error.detach())
     return loss / errors[0].numel(), errors[0].mean() * DIV_FLOW

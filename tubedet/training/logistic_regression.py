@@ -1,20 +1,20 @@
-"""Logistic regression that has to hold in footage it never saw.
+"""Logistic regression that is to hold for footage that it was not fitted to.
 
 Clips cut from one source are near-copies: they share a place, clothes, a camera. So every source of
-a class has the same say, however many clips were cut from it, and where the sources of a class
-disagree about a logit, that is penalised: what tells them apart says nothing about the class.
+a class has the same weight, however many clips were cut from it, and where the sources of a class
+disagree about a logit, that is penalised: what differs between them says nothing about the class.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Of the squared weights of features of unit variance, beside the mean cross-entropy.
+# Times the squared weights of features of unit variance, added to the mean cross-entropy.
 PENALTY = 4.5
-# Of the variance of a class's logits between its sources, summed over logits, mean over classes.
+# Times the variance of a class's logits between its sources: summed over logits, mean of classes.
 DISAGREEMENT_PENALTY = 0.5
 LABEL_SMOOTHING = 0.05
-# So heavy a penalty leaves logits small: of sources left out, likelihood is greatest this far up.
+# The penalty leaves logits small; scaled by this the likelihood of held-out sources is greatest.
 CALIBRATION = 6.0
 ITERATIONS = 60
 
@@ -22,12 +22,12 @@ ITERATIONS = 60
 def fit_logistic_regression(
     features: Tensor, classes: Tensor, sources: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Multinomial, with a ridge on standardised features, every class as heavy as the others.
+    """Multinomial, with a ridge on standardised features and the same weight for every class.
 
     Args:
         features: (N, K) float.
         classes: (N,) int64, each of 0..C-1 at least once.
-        sources: (N,) int64 from 0, which footage each is from.
+        sources: (N,) int64 from 0, the footage that each is from.
 
     Returns:
         Weight (C, K) and bias (C,) of the features as they are.
@@ -56,12 +56,12 @@ def fit_logistic_regression(
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    of_the_features = CALIBRATION * weight.detach() / scale
-    return of_the_features, CALIBRATION * bias.detach() - of_the_features @ mean
+    unscaled = CALIBRATION * weight.detach() / scale
+    return unscaled, CALIBRATION * bias.detach() - unscaled @ mean
 
 
 def _weigh_sources(features: Tensor, classes: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-    """Importance (N,) of each, 1 in all, and how far means of sources are from their class's.
+    """Weight (N,) of each row, 1 in all, and how far means of sources are from their class's.
 
     The deviations (S, K) of the S pairs of class and source are divided by the root of the number
     of pairs of that class, and of classes: their squares add up to the mean over classes of the

@@ -1,4 +1,4 @@
-"""From the log of a run to its picture: the loss's terms, and f-mAP on the validation part."""
+"""From the log of a run to its picture: the loss's terms, and what the validation measured."""
 
 from typing import Any
 
@@ -7,12 +7,17 @@ import numpy as np
 from tubedet.evaluation.plots import Points, plot_over_steps
 from tubedet.training.run_folder import RunFolder
 
-TERMS = ("total", "box", "overlap", "label")  # of recognition the total alone
+TERMS = ("total", "box", "overlap", "label", "error_px")  # each task has some of them
 MOST_POINTS = 400  # of a line; every point is the mean of a stretch of steps
 
 
-def draw_loss_curves(run: RunFolder) -> None:
-    """Replace loss.png by the curves of the log so far; without a logged step, do nothing."""
+def draw_loss_curves(run: RunFolder, figure: str = "validation") -> None:
+    """Replace loss.png by the curves of the log so far; without a logged step, do nothing.
+
+    Args:
+        run: where both lie.
+        figure: what the validation measured, in words.
+    """
     events = list(run.events())
     steps = [event for event in events if "total" in event]
     if not steps:
@@ -22,7 +27,7 @@ def draw_loss_curves(run: RunFolder) -> None:
     if validations:
         names = list(validations[0]["validation"])
         has_boxes = all(name.startswith("0.") for name in names)  # IoU thresholds
-        panels[f"{'f-mAP' if has_boxes else 'accuracy'} on the validation part"] = {
+        panels[figure] = {
             f"IoU {name}" if has_boxes else name: [
                 (event["step"], event["validation"][name]) for event in validations
             ]

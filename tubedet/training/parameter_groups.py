@@ -6,6 +6,7 @@ and as part of the convolutions it costs nothing. Everywhere else it follows the
 the motion stream, whose input looks like no photograph, it let whole channels die.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,71 +14,54 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
-from tubedet.training.recipes import Recipe
-
-# Of `light`'s streams; all of a Darknet-19 has published weights.
-NEW_LAYERS = ("lateral.", "join.", "standardise.")
+from tubedet.training.recipes import LightRecipe, LoopRecipe, Recipe
 
 
 def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
     """Put the network into training mode, all but what the recipe keeps."""
     network.train()
-    kept: list[nn.Module] = []
-    fixed: list[nn.Module] = [network] if recipe.frozen_batch_norm else []
-    if network.flow is not None and recipe.flow_rate == 0:
-        kept.append(network.flow)
-    stream, blocks = network.rgb_stream, recipe.frozen_rgb_blocks
-    if isinstance(stream, EfficientNetLiteStream):
-        backbone = stream.backbone
-        fixed += [backbone, stream.general]
-        if blocks:
-            kept += [stream.general, backbone.stem, *backbone.blocks[:blocks]]
-            kept += [backbone.head] if blocks >= len(backbone.blocks) else []
-    for module in kept:
+    frozen = list(network.parts()["flow"]) if recipe.flow_rate == 0 else []
+    if isinstance(recipe, LightRecipe):
+        frozen += network.leading_rgb_layers(recipe.frozen_rgb_blocks)
+    for module in frozen:
         module.requires_grad_(False).eval()
-    for part in fixed:
+    for part in [network] if recipe.frozen_batch_norm else network.fixed_statistics():
         for module in part.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
 
 
-def parameter_groups(network: TwoStreamDetector, recipe: Recipe) -> list[dict[str, Any]]:
-    """Groups for the optimiser: `name`, `params`, `lr`, `weight_decay` (0 for vectors).
-
-    "flow", the streams "rgb" and "motion" without the layers that always start from scratch, and
-    "head" (all the rest), each in two: matrices and kernels, and, with ".vectors" behind the name,
-    biases and norms. A group without a trained parameter is left out.
-    """
+def detector_optimizer(network: TwoStreamDetector, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser of a network that `freeze` has seen; groups are its `parts`."""
     rates = {
         "flow": recipe.flow_rate,
         "rgb": recipe.rgb_rate,
         "motion": recipe.motion_rate,
         "head": recipe.head_rate,
     }
-    groups: dict[str, dict[str, Any]] = {}
-    for name, rate in rates.items():
-        for suffix, decay in (("", recipe.weight_decay), (".vectors", 0.0)):
-            group = {"name": name + suffix, "params": [], "lr": rate, "weight_decay": decay}
-            groups[name + suffix] = group
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            suffix = "" if parameter.ndim > 1 else ".vectors"
-            groups[_part_of(name) + suffix]["params"].append(parameter)
-    return [group for group in groups.values() if group["params"]]
+    groups = network.parameter_groups()
+    parts = {part: [parameter for _, parameter in groups[part]] for part in groups}
+    return make_optimizer(parts, rates, recipe)
 
 
-def make_optimizer(network: TwoStreamDetector, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over `parameter_groups`."""
-    groups = parameter_groups(network, recipe)
+def make_optimizer(
+    parts: Mapping[str, Iterable[nn.Parameter]], rates: Mapping[str, float], recipe: LoopRecipe
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser over named parts of a network, each with its learning rate.
+
+    A part has two groups: its name's with matrices and kernels, and, with ".vectors" behind the
+    name, biases and norms, which do not decay. A group without a trained parameter is left out.
+    """
+    groups: list[dict[str, Any]] = []
+    for name, parameters in parts.items():
+        trained = [each for each in parameters if each.requires_grad]
+        for suffix, decay, chosen in (
+            ("", recipe.weight_decay, [each for each in trained if each.ndim > 1]),
+            (".vectors", 0.0, [each for each in trained if each.ndim <= 1]),
+        ):
+            group = {"params": chosen, "lr": rates[name], "weight_decay": decay}
+            groups += [{"name": name + suffix, **group}] if chosen else []
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, fused=True)
-
-
-def _part_of(name: str) -> str:
-    stream, _, layer = name.partition("_stream.")
-    if layer and not layer.startswith(NEW_LAYERS):
-        return stream
-    return "flow" if name.startswith("flow.") else "head"

@@ -1,92 +1,59 @@
-"""Every number of a training run, with where it comes from; printable, and changed by `--set`.
+"""Every number of a training run; `settings.py` prints and changes them.
 
-Recipes that have names are in `paper_recipes.py`.
+`LoopRecipe` holds what every run has, each further class what one kind of run adds, so that no
+recipe has a number that means nothing for it. Recipes with names are in `paper_recipes.py`.
 """
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from inspect import getdoc
-from types import UnionType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from tubedet.errors import UsageError
 from tubedet.models.presets import Streams
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 Anchors = Literal["clusters", "voc-2016", "ucf101-24"]
-Augmentation = Literal["light", "paper"]
 Loss = Literal["giou", "yolo2-pytorch"]
 OptimizerName = Literal["adamw", "adam", "sgd"]
 Sampling = Literal["class", "sequence"]
 Start = Literal["any", "voc", "kinetics"]
-Task = Literal["detection", "recognition"]
+Task = Literal["detection", "recognition", "flow"]
 TrainingPrecision = Literal["auto", "bf16", "fp32"]
 
-AnyRecipe = TypeVar("AnyRecipe", bound="DataclassInstance")
+SHARES = (
+    *("ema_decay", "dropout", "stream_dropout", "label_smoothing", "teacher_share"),
+    *("min_side", "min_visible", "background_chance", "flip_chance", "grey_chance"),
+    *("widen_chance", "blank_chance", "max_blank", "drift_chance"),
+)
+ABOVE_ZERO = ("input_size", "steps", "batch_size", "accumulation", "save_every", "width")
+FROM_ONE = ("max_scale", "max_aspect", "saturation", "exposure", "max_widening")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a detector is trained.
+class LoopRecipe:
+    """What the training loop is told, whatever is learned.
 
     The learning rate warms up, stays, and falls along a cosine in the last `cooldown_steps`, so
     that a run can be prolonged (`--resume --set steps=N`) without having been planned that long.
 
     Attributes:
-        preset: the network, see `models/presets.py`.
-        streams: `both`, or the only one that the network has: `rgb`, `motion`.
-        input_size: side of the network's square input, px.
-        flow_size: side of the square `light` estimates flow on; none: nearest half the input.
         steps: optimiser steps in all.
-        batch_size: pairs a step, of all processes together.
+        batch_size: samples a step, of all processes together.
         accumulation: parts that a process computes its share of a batch in, one after another, to
             save memory.
         precision: of convolutions: `bf16` where that is safe (autocast), `fp32`, or `auto`: bf16
             on a device that multiplies it itself. Weights and loss are float32.
-        sampling: `class`: a random class, then one of its sources, then one of the clips cut from
-            it; `sequence`: every clip once an epoch.
-        augmentation: `light`, or `paper`: crop, HSV and flip alone.
-        anchors: `clusters` of the training boxes, or fixed ones: `voc-2016`, `ucf101-24`.
-        start: what the streams have to come from: `any`, `voc` (imported), `kinetics`
-            (kinetics-pretraining).
-        task: what it learns: `detection`, or `recognition` of a clip's action, without boxes.
-        loss: of detection: `giou` with cross-entropies, or `yolo2-pytorch`'s squares.
-        motion_alone: also judge what the motion stream says by itself.
         optimizer: `adamw`, `adam` or `sgd`.
         momentum: of `sgd`.
-        rgb_rate: the optimiser's learning rate of the RGB stream, which soon knows the training
-            frames by heart; of `light` its backbone.
-        motion_rate: the same for the motion stream; that of `light` starts from scratch.
-        head_rate: of everything that starts from scratch.
-        flow_rate: of the flow network; 0 freezes it. Weak, as paper §IV-C has it (1e-7 there).
         weight_decay: of weights with more than one dimension.
         warmup_steps: length of the rise of the rates.
         cooldown_steps: length of their fall.
         max_gradient_norm: larger gradients are scaled down to it; none: never.
         ema_decay: of the averaged weights that are evaluated and kept; 0: no average.
-        frozen_batch_norm: keep the statistics of all batch norms as they start.
-        frozen_rgb_blocks: leading backbone blocks of the RGB stream that stay as they start.
-        dropout: on the fused activations.
-        stream_dropout: probability that a sample is decided by one stream alone, either one.
-        label_smoothing: of the class target.
-        background_fraction: share of samples that show no actor.
-        evaluate_every: steps between two looks at the validation part; 0: never.
-        patience: looks without a better one after which the run ends; 0: it goes on to its steps.
+        evaluate_every: steps between two validations; 0: never.
+        patience: validations without a better one after which the run ends; 0: it goes on to its
+            steps.
         save_every: steps between two saved states.
-        keep: checkpoints of the last looks or saves that stay beside the best; 0: none.
+        keep: checkpoints of the last validations or saves that stay beside the best; 0: none.
         seed: of sampling, initialisation and dropout.
         name: of the recipe that all this was before anything was set.
 
@@ -94,142 +61,209 @@ class Recipe:
         UsageError: if a number is out of its range.
     """
 
-    preset: str = "light"
-    streams: Streams = "both"
-    input_size: int = 224
-    flow_size: int | None = 320
+    task: ClassVar[Task]
+
     steps: int = 20_000
     batch_size: int = 16
     accumulation: int = 1
     precision: TrainingPrecision = "auto"
-    sampling: Sampling = "class"
-    augmentation: Augmentation = "light"
-    anchors: Anchors = "clusters"
-    start: Start = "any"
-    task: Task = "detection"
-    loss: Loss = "giou"
-    motion_alone: bool = True
     optimizer: OptimizerName = "adamw"
     momentum: float = 0.9
-    rgb_rate: float = 1e-4
-    motion_rate: float = 1e-3
-    head_rate: float = 1.5e-3
-    flow_rate: float = 0.0
     weight_decay: float = 0.05
     warmup_steps: int = 300
     cooldown_steps: int = 4_000
     max_gradient_norm: float | None = 10.0
     ema_decay: float = 0.998
-    frozen_batch_norm: bool = False
-    frozen_rgb_blocks: int = 11
-    dropout: float = 0.5
-    stream_dropout: float = 0.2
-    label_smoothing: float = 0.1
-    background_fraction: float = 0.08
     evaluate_every: int = 1_500
     patience: int = 0
     save_every: int = 250
     keep: int = 0
     seed: int = 0
-    name: str = "light"
+    name: str
 
     def __post_init__(self) -> None:
         """Refuse what could only fail, or silently do nothing, hours later."""
-        shares = ("ema_decay", "dropout", "stream_dropout", "label_smoothing")
-        for name in (*shares, "background_fraction"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
-        for name in ("input_size", "steps", "batch_size", "accumulation", "save_every"):
-            self._require(name, getattr(self, name) > 0, "a number above 0")
-        if self.max_gradient_norm is not None:
-            self._require("max_gradient_norm", self.max_gradient_norm > 0, "a number above 0")
+        self._require("seed", 0 <= self.seed < 2**32, "a number from 0 to 2^32 - 1")
+        ranges = (
+            (SHARES, 0, 1, "a number from 0 to 1"),
+            (FROM_ONE, 1, math.inf, "a number from 1"),
+        )
+        for names, least, most, expected in ranges:
+            for name in names:
+                value = getattr(self, name, None)
+                self._require(name, value is None or least <= value <= most, expected)
+        for name in (*ABOVE_ZERO, "max_gradient_norm"):
+            value = getattr(self, name, None)
+            self._require(name, value is None or value > 0, "a number above 0")
         even = self.batch_size % self.accumulation == 0
         self._require("accumulation", even, f"a divisor of batch_size={self.batch_size}")
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float):
-                self._require(field.name, 0 <= value < float("inf"), "a number from 0")
+                self._require(field.name, 0 <= value < math.inf, "a number from 0")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise UsageError(f"{name}={getattr(self, name)}: expected {expected}")
 
+    def rate_factor(self, step: int) -> float:
+        """Share of the full learning rate at a step, from 0: up, level, half a cosine down."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        remaining = (self.steps - step) / max(1, self.cooldown_steps)
+        return rise * (1.0 if remaining >= 1 else 0.5 - 0.5 * math.cos(math.pi * remaining))
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
+        """Plain JSON types, with the task."""
+        return {"task": self.task, **asdict(self)}
 
 
-def rate_factor(step: int, recipe: Recipe) -> float:
-    """Share of the full learning rate at a step: ramp up, level, half a cosine down."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    left = (recipe.steps - step) / max(1, recipe.cooldown_steps)
-    return warm * (1.0 if left >= 1 else 0.5 - 0.5 * math.cos(math.pi * left))
+@dataclass(frozen=True, kw_only=True)
+class FlowRecipe(LoopRecipe):
+    """How the flow network of `light` learns optical flow by itself.
 
-
-class Setting(NamedTuple):
-    """One line of a printed recipe."""
-
-    name: str
-    value: str
-    meaning: str
-
-
-def explain_settings(recipe: "DataclassInstance") -> list[Setting]:
-    """All settings of a recipe with what its docstring, or that of the class before, says of them.
-
-    What a later class says of a setting takes the place of what an earlier one says.
+    Attributes:
+        width: of the network, a share of FlowNet2-SD's.
+        sizes: sides of the square samples in px, multiples of 64; one is drawn for each batch.
+        learning_rate: the optimiser's, at its plateau.
+        teacher_share: share of samples that are real pairs under DIS's flow; the rest is made.
+        evaluation_samples: procedural pairs that the averaged weights are measured on.
     """
-    meanings: dict[str, str] = {}
-    for kind in reversed(type(recipe).__mro__[:-1]):
-        entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", getdoc(kind) or "", re.MULTILINE)
-        meanings |= {name: " ".join(meaning.split()) for name, meaning in entries}
-    return [
-        Setting(field.name, _written(getattr(recipe, field.name)), meanings.get(field.name, ""))
-        for field in fields(recipe)
-    ]
+
+    task = "flow"
+
+    width: float = 0.25
+    sizes: tuple[int, ...] = (128, 192, 256)
+    steps: int = 14_000
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    cooldown_steps: int = 5_000
+    max_gradient_norm: float | None = 1.0
+    teacher_share: float = 0.3
+    evaluate_every: int = 500
+    evaluation_samples: int = 24
+    name: str = "flow"
 
 
-def apply_settings(recipe: AnyRecipe, settings: Sequence[str]) -> AnyRecipe:
-    """A recipe with `key=value` settings applied; "none" where a setting may be absent.
+@dataclass(frozen=True, kw_only=True)
+class Recipe(LoopRecipe):
+    """How a two-stream network is trained on pairs of frames.
 
-    Raises:
-        UsageError: unknown key, or a value that is not of the key's type or out of its range.
+    Attributes:
+        preset: the network, see `models/presets.py`.
+        input_size: side of the network's square input, px.
+        start: what the streams have to come from: `any`, `voc` (imported), `kinetics`
+            (kinetics-pretraining).
+        rgb_rate: the optimiser's learning rate of the RGB stream.
+        motion_rate: the same for the motion stream.
+        head_rate: of everything that starts from scratch.
+        flow_rate: of the flow network; 0 freezes it. Weak, as paper §IV-C has it (1e-7 there).
+        frozen_batch_norm: keep the statistics of all batch norms as they start.
+        max_scale: the frame is enlarged up to so many times, and a random window of its former
+            size cut out (yolo2-pytorch's 1.1).
+        flip_chance: probability of a horizontal flip.
+        hue: largest shift of the hue, in turns (Darknet's 0.1).
+        saturation: largest factor of the saturation, or its inverse (Darknet's 1.5).
+        exposure: the same for the brightness (Darknet's 1.5).
     """
-    kinds = get_type_hints(type(recipe))
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator or key not in kinds:
-            raise UsageError(f"--set {setting}: expected key=value with one of {', '.join(kinds)}")
-        try:
-            changes[key] = _parsed(text, kinds[key])
-        except (ValueError, KeyError) as error:
-            shown = _written(getattr(recipe, key))
-            raise UsageError(f"--set {setting}: expected a value such as {shown}") from error
-    return replace(recipe, **changes)
+
+    presets: ClassVar[tuple[str, ...]] = ("flownet2", "flownet2-css", "flownet2-sd", "brox")
+
+    preset: str
+    input_size: int
+    start: Start = "any"
+    rgb_rate: float = 1e-4
+    motion_rate: float = 1e-3
+    head_rate: float = 1.5e-3
+    flow_rate: float = 0.0
+    frozen_batch_norm: bool = False
+    max_scale: float | None = 1.1
+    flip_chance: float = 0.5
+    hue: float = 0.1
+    saturation: float = 1.5
+    exposure: float = 1.5
+
+    def __post_init__(self) -> None:
+        """Refuse a network that the recipe is not for, too."""
+        super().__post_init__()
+        self._require("preset", self.preset in self.presets, f"one of {', '.join(self.presets)}")
 
 
-def stored_settings(stored: Mapping[str, Any]) -> list[str]:
-    """A recipe as JSON gives it back, as settings for `apply_settings`."""
-    return [f"{key}={_written(value)}" for key, value in stored.items()]
+@dataclass(frozen=True, kw_only=True)
+class DetectionRecipe(Recipe):
+    """How a detector is trained: boxes and actions of annotated clips.
+
+    Attributes:
+        preset: the network: `flownet2`, `flownet2-css`, `flownet2-sd` or `brox`.
+        sampling: `class`: a random class, then one of its sources, then one of the clips cut from
+            it; `sequence`: every clip once an epoch.
+        anchors: `clusters` of the training boxes, or fixed ones: `voc-2016`, `ucf101-24`.
+        loss: `giou` with cross-entropies, or `yolo2-pytorch`'s squares.
+        label_smoothing: of the class target of `giou`.
+        background_chance: share of samples that show no actor.
+    """
+
+    task = "detection"
+
+    preset: str = "flownet2-sd"
+    input_size: int = 320
+    sampling: Sampling = "class"
+    anchors: Anchors = "clusters"
+    loss: Loss = "giou"
+    label_smoothing: float = 0.1
+    background_chance: float = 0.08
+    name: str = "two-stream"
 
 
-def _written(value: object) -> str:
-    """The text that `_parsed` makes the value of."""
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+@dataclass(frozen=True, kw_only=True)
+class LightRecipe(DetectionRecipe):
+    """How `light` is trained.
 
+    Nothing was measured with these numbers as they stand: the bundled weights were trained in
+    stages with other ones, flow tuned at 1e-5 in the last (weights/README.md).
 
-def _parsed(text: str, kind: Any) -> Any:
-    if isinstance(kind, UnionType):
-        kind = get_args(kind)[0]
-        return None if text == "none" else _parsed(text, kind)
-    if get_origin(kind) is tuple:
-        return tuple(_parsed(part, get_args(kind)[0]) for part in text.split(","))
-    if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise ValueError(text)
-        return text
-    if kind is bool:
-        return {"true": True, "false": False}[text]
-    return kind(text)
+    Attributes:
+        preset: the network: `light`.
+        streams: `both`, or the only one that the network has: `rgb`, `motion`.
+        flow_size: side of the square that flow is estimated on; none: nearest half the input.
+        motion_alone: also judge what the motion stream predicts by itself.
+        rgb_rate: the optimiser's learning rate of the RGB stream's backbone, which overfits soon.
+        motion_rate: without effect: the motion stream starts from scratch, at `head_rate`.
+        frozen_rgb_blocks: leading backbone blocks of the RGB stream that stay as they start.
+        dropout: on the fused activations.
+        stream_dropout: probability that a sample is decided by one stream alone, either one.
+        max_scale: none: crops have the sides that follow.
+        min_side: shortest side of a random crop, as a share of the frame's.
+        max_aspect: largest factor by which a crop changes the aspect ratio.
+        min_visible: share of every actor's box that a crop keeps.
+        grey_chance: probability that a sample loses its colour.
+        widen_chance: probability of a window larger than the frame in place of a crop.
+        max_widening: its largest side, as a multiple of the frame's.
+        blank_chance: probability of a blanked rectangle.
+        max_blank: its largest side, as a share of the input's.
+        drift_chance: probability that the camera pans and zooms between both frames.
+        drift: standard deviation of that movement, as a share of the window's sides.
+    """
+
+    presets = ("light",)
+
+    preset: str = "light"
+    input_size: int = 224
+    streams: Streams = "both"
+    flow_size: int | None = 320
+    motion_alone: bool = True
+    frozen_rgb_blocks: int = 11
+    dropout: float = 0.5
+    stream_dropout: float = 0.2
+    max_scale: float | None = None
+    min_side: float = 0.45
+    max_aspect: float = 1.5
+    min_visible: float = 0.6
+    grey_chance: float = 0.2
+    widen_chance: float = 0.15
+    max_widening: float = 1.6
+    blank_chance: float = 0.25
+    max_blank: float = 0.45
+    drift_chance: float = 0.6
+    drift: float = 0.012
+    name: str = "light"

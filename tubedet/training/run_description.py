@@ -9,9 +9,8 @@ import torch
 
 from tubedet import __version__
 from tubedet.checkpoints.catalog import sha256_of
-from tubedet.checkpoints.native import CheckpointHeader
-from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.datasets.kinetics import KineticsDataset
+from tubedet.checkpoints.native import CheckpointHeader, read_header
+from tubedet.training.start_network import Data, StartWeights
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +24,7 @@ def describe_program() -> dict[str, Any]:
     }
 
 
-def describe_data(data: AnnotatedDataset | KineticsDataset) -> dict[str, Any]:
+def describe_data(data: Data) -> dict[str, Any]:
     """Which clips; `sha256` also covers their labels and boxes."""
     return {
         "name": data.name,
@@ -51,14 +50,34 @@ def checkpoint_header(
         recipe=described["recipe"],
         training_data_sha256=described["data"]["sha256"],
         git_revision=described["git_revision"],
+        source=_source_of(described["start"]),
         licence=described["start"].get("licence"),
         metrics={f"validation_{name}": value for name, value in measures.items()},
     )
 
 
+def _source_of(start: Mapping[str, Any]) -> str | None:
+    """The files that a run started from."""
+    files = [*start.get("checkpoints", ()), start.get("imagenet"), start.get("flow")]
+    named = [f"{file['file']}, SHA-256 {file['sha256']}" for file in files if file]
+    return f"trained from {'; '.join(named)}" if named else None
+
+
 def describe_file(path: Path | None) -> dict[str, str] | None:
     """Name and hash of a file that a run starts from; WeightsError if it cannot be read."""
     return None if path is None else {"file": path.name, "sha256": sha256_of(path)}
+
+
+def describe_start(start: StartWeights) -> dict[str, Any]:
+    """The files that a run starts from, and the licences of the checkpoints among them."""
+    headers = [read_header(path) for path in start.checkpoints]
+    licences = sorted({header.licence for header in headers if header.licence})
+    return {
+        "licence": " AND ".join(licences) or None,
+        "checkpoints": [describe_file(path) for path in start.checkpoints],
+        "imagenet": describe_file(start.imagenet),
+        "flow": describe_file(start.flow),
+    }
 
 
 def git_revision() -> str | None:

@@ -8,12 +8,16 @@
     loss.png            curves
     step-0000500.safetensors    the last few checkpoints, where the recipe keeps some
 
-Every file is replaced whole: a full disk or a kill leaves the previous one.
+Every file is replaced whole: a full disk or a kill leaves the previous one. last.safetensors, which
+can be several gigabytes, is written by a thread while training goes on; the others at once, so that
+the state never claims a best checkpoint that is not there yet.
 """
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +27,16 @@ from torch import Tensor, nn
 from tubedet.checkpoints.run_state import read_run_state, write_run_state
 from tubedet.errors import OutputError, WeightsError
 from tubedet.evaluation.plots import require_matplotlib
+from tubedet.training.background_writer import BackgroundWriter, copies_on_cpu
 from tubedet.training.tensorboard_log import TensorBoardLog
+from tubedet.writers.run_lock import RunLock
 
 
-class RunFolder:
+class RunFolder(AbstractContextManager["RunFolder"]):
     """Paths of a run and the writing of them.
+
+    Use it as a context manager around training, or call `close` at its end: an error of the last
+    `save_state` is raised there.
 
     Args:
         folder: made if absent.
@@ -42,6 +51,7 @@ class RunFolder:
     def __init__(self, folder: Path, *, writes: bool = True, tensorboard: bool = False) -> None:
         self.folder, self.writes = folder, writes
         self._board = TensorBoardLog(folder / "tensorboard") if tensorboard and writes else None
+        self._writer = BackgroundWriter()
         if not writes:
             return
         require_matplotlib()
@@ -49,6 +59,25 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot make the run folder ({error})") from error
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Nobody else trains in this folder; OutputError if somebody does."""
+        if not self.writes:
+            yield
+            return
+        lock = RunLock(self.folder / ".run.lock", self.folder)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """Wait until last.safetensors is written; OutputError as in `flush`."""
+        self._writer.close()
 
     @property
     def last(self) -> Path:
@@ -99,6 +128,8 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json; WeightsError if there is no run to go on with."""
+        if not self.config.exists():
+            raise WeightsError(f"{self.folder}: expected a run, found none; start without --resume")
         try:
             config: dict[str, Any] = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -106,6 +137,11 @@ class RunFolder:
                 f"{self.config}: expected the settings of a run, found {error}; "
                 "start without --resume"
             ) from error
+        if not isinstance(config, dict) or not isinstance(config.get("recipe"), dict):
+            raise WeightsError(
+                f"{self.config}: expected the settings of a run, found other JSON; start without "
+                "--resume"
+            )
         return config
 
     def append(self, event: dict[str, Any]) -> None:
@@ -136,11 +172,33 @@ class RunFolder:
             self._board.begin_after(step)
 
     def save_state(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
-        """Replace last.safetensors."""
-        self.replace(self.last, lambda part: write_run_state(part, tensors, progress))
+        """Replace last.safetensors while the caller goes on.
+
+        Returns once the tensors are copied: they may change from then on. One such copy is alive at
+        most: a save waits for the one before it.
+
+        Args:
+            tensors: on any device.
+            progress: plain JSON types.
+
+        Raises:
+            OutputError: if the save before this one failed; see `flush`.
+        """
+        if not self.writes:
+            return
+        self.flush()
+        write = partial(
+            write_run_state, tensors=copies_on_cpu(tensors), progress=deepcopy(progress)
+        )
+        self._writer.start(partial(self.replace, self.last, write))
+
+    def flush(self) -> None:
+        """Wait until last.safetensors is written; OutputError, once, if it could not be."""
+        self._writer.finish()
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and progress of last.safetensors; WeightsError if it is absent or damaged."""
+        self.flush()
         return read_run_state(self.last)
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
@@ -149,7 +207,10 @@ class RunFolder:
             return
         part = path.with_name(f".{path.name}.part")
         try:
+            part.touch()
+            mode = part.stat().st_mode
             write(part)
+            part.chmod(mode)  # safetensors makes files that their owner alone can read
             part.replace(path)
         except OSError as error:
             raise OutputError(
@@ -174,22 +235,30 @@ def optimizer_tensors(
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], tensors: dict[str, Tensor]
 ) -> None:
-    """The inverse of `optimizer_tensors`; parameters without a stored state start afresh."""
+    """The inverse of `optimizer_tensors`; parameters without a stored state start afresh.
+
+    Every tensor comes to lie where the optimiser wants it: moments on the parameter's device and in
+    its memory format, the step of a fused optimiser on that device too.
+    """
     states: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         parameter_name, _, entry = name.rpartition(".")
         states.setdefault(parameter_name, {})[entry] = value
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if names[parameter] in states:
-                optimizer.state[parameter] = {
-                    entry: value if entry == "step" else _laid_out_like(parameter, value)
-                    for entry, value in states[names[parameter]].items()
-                }
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    by_number = {
+        number: {
+            entry: value if entry == "step" else _laid_out_like(parameter, value)
+            for entry, value in state.items()
+        }
+        for number, parameter in enumerate(parameters)
+        if (state := states.get(names[parameter]))
+    }
+    # torch knows where a step belongs, but takes memory formats as they come.
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": by_number})
 
 
 def _laid_out_like(parameter: nn.Parameter, value: Tensor) -> Tensor:
-    """The value on the parameter's device and in its memory format.
+    """A moment on the parameter's device and in its memory format.
 
     The fused AdamW walks through memory and looks at no strides: a moment in another order would
     silently meet the wrong weights.

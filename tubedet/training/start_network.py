@@ -14,13 +14,22 @@ from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.errors import UsageError, WeightsError
 from tubedet.models.action_recognition import build_recognizer
-from tubedet.models.motion_input import ResizedFlow
-from tubedet.models.presets import OUTPUT_STRIDE, DetectorConfig, Streams, build_detector
+from tubedet.models.light.detector import LightDetector
+from tubedet.models.light.rgb_stream import EfficientNetLiteStream
+from tubedet.models.presets import (
+    OUTPUT_STRIDE,
+    DetectorConfig,
+    build_detector,
+    config_from_dict,
+)
+from tubedet.models.resized_flow import ResizedFlow
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.anchors import UCF101_24, VOC_2016, AnchorsWH
-from tubedet.models.yolov2.efficientnet_lite import EfficientNetLiteStream
-from tubedet.training.recipes import Recipe
-from tubedet.training.start_parts import NO_ANCHORS, join_parts
+from tubedet.training.recipes import DetectionRecipe, LightRecipe, Recipe
+from tubedet.training.start_parts import join_parts
+
+Data = AnnotatedDataset | KineticsDataset
+NO_ANCHORS: AnchorsWH = ((1.0, 1.0),)  # a configuration needs some, even without boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +37,9 @@ class StartWeights:
     """What a network starts from.
 
     Attributes:
-        checkpoints: a tubedet checkpoint, for everything, anchors included; or two of one stream
-            each, which are joined; or weights without a head, imported or of kinetics-pretraining:
-            each part comes from the first file that has it.
+        checkpoints: a tubedet checkpoint, for everything, anchors included; or, for `light`, two of
+            one stream each, which are joined; or weights without a head, imported or of
+            kinetics-pretraining: each part comes from the first file that has it.
         imagenet: published EfficientNet-Lite0 file, for the backbone of the RGB stream.
         flow: what a flow pre-training run left, for the flow network.
     """
@@ -41,7 +50,7 @@ class StartWeights:
 
 
 def start_network(
-    recipe: Recipe, training: AnnotatedDataset | KineticsDataset, start: StartWeights
+    recipe: Recipe, training: Data, start: StartWeights
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
     """Build the recipe's network for the classes of a data set and fill it with start weights.
 
@@ -50,30 +59,27 @@ def start_network(
         WeightsError: if weights cannot be read or do not fit.
         DatasetError: if the data has fewer boxes than a detector has anchors.
     """
-    if start.imagenet is not None and recipe.preset != "light":
+    if start.imagenet is not None and not isinstance(recipe, LightRecipe):
         raise UsageError(f"preset {recipe.preset} has no EfficientNet-Lite0 for {start.imagenet}")
-    if start.flow is not None and (recipe.preset == "brox" or recipe.streams == "rgb"):
-        raise UsageError(
-            f"preset {recipe.preset}, streams {recipe.streams}: no flow network for {start.flow}"
-        )
     if recipe.start != "any" and not start.checkpoints:
         raise UsageError(
             f"recipe {recipe.name} starts from {recipe.start} weights: give them with --init"
         )
-    partial = recipe.task == "recognition" or any(map(_is_partial, start.checkpoints))
-    if start.checkpoints and (recipe.start != "any" or partial):
-        config, network = _from_parts(start.checkpoints, recipe, training)
-    elif start.checkpoints:
-        config, network = _from_checkpoints(start.checkpoints, recipe, training.class_names)
+    needs_head = recipe.start != "any" or recipe.task == "recognition"
+    if needs_head or not start.checkpoints or any(map(_has_no_head, start.checkpoints)):
+        config, network = _with_new_head(recipe, training, start.checkpoints)
+    elif isinstance(recipe, LightRecipe) and recipe.streams == "both" and start.checkpoints[1:]:
+        config, network = _from_one_stream_each(start.checkpoints, recipe, training)
+    elif start.checkpoints[1:]:
+        raise UsageError(
+            f"{len(start.checkpoints)} checkpoints to start from: expected one, or weights without "
+            "a head"
+        )
     else:
-        config, network = _from_scratch(recipe, training)
-    stream = network.rgb_stream
-    if start.imagenet is not None and isinstance(stream, EfficientNetLiteStream):
-        load_imagenet_backbone(start.imagenet, stream.backbone)
-        stream.general.start_from(stream.backbone)
-    if start.flow is not None and network.flow is not None:
-        inner = network.flow.network if isinstance(network.flow, ResizedFlow) else network.flow
-        load_flow_network(start.flow, inner)
+        config, trained = _trained(start.checkpoints[0], recipe, training)
+        network = build_detector(config)
+        network.load_state_dict(trained.state_dict())
+    _load_single_parts(network, recipe, start)
     return config, network
 
 
@@ -91,28 +97,18 @@ def resumed_network(
     return config, _build(config, recipe)
 
 
-def _build(config: DetectorConfig, recipe: Recipe) -> TwoStreamDetector:
-    return build_detector(config) if recipe.task == "detection" else build_recognizer(config)
+def _has_no_head(path: Path) -> bool:
+    return FUSED_HEAD in read_header(path).missing
 
 
-def _anchors(recipe: Recipe, training: AnnotatedDataset | KineticsDataset) -> AnchorsWH:
-    if isinstance(training, KineticsDataset):
-        return NO_ANCHORS
-    if recipe.anchors == "clusters":
-        sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
-        return tuple((w, h) for w, h in cluster_anchors(sizes).tolist())
-    return VOC_2016 if recipe.anchors == "voc-2016" else UCF101_24
-
-
-def _from_scratch(
-    recipe: Recipe,
-    training: AnnotatedDataset | KineticsDataset,
-    layout: dict[str, Any] | None = None,
+def _with_new_head(
+    recipe: Recipe, training: Data, paths: tuple[Path, ...]
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    """A network of random values; `layout` are further settings."""
+    """A new head for the classes, the weights of the files, and at random what no file has."""
+    layout, tensors = join_parts(paths, recipe) if paths else ({}, {})
     config = _config(
         {
-            **(layout or {}),
+            **layout,
             "preset": recipe.preset,
             "class_names": training.class_names,
             "anchors_wh": _anchors(recipe, training),
@@ -120,92 +116,113 @@ def _from_scratch(
         }
     )
     network = _build(config, recipe)
-    if recipe.task == "detection" and recipe.loss == "giou":
-        # One prediction in hundreds answers for a box: start from that belief. The squares of
-        # yolo2-pytorch would hardly get away from it.
-        network.fusion.start_sceptical()
+    if isinstance(recipe, DetectionRecipe) and recipe.loss == "giou":
+        # One prediction in hundreds is responsible for a box: start from that prior. The squares
+        # of yolo2-pytorch would hardly get away from it.
+        network.fusion.set_overlap_prior()
+    network.load_state_dict(tensors, strict=False)
     return config, network
 
 
-def _is_partial(path: Path) -> bool:
-    """Whether a checkpoint has no fused head."""
-    return FUSED_HEAD in read_header(path).missing
+def _build(config: DetectorConfig, recipe: Recipe) -> TwoStreamDetector:
+    return build_recognizer(config) if recipe.task == "recognition" else build_detector(config)
 
 
-def _from_parts(
-    paths: tuple[Path, ...], recipe: Recipe, training: AnnotatedDataset | KineticsDataset
+def _anchors(recipe: Recipe, training: Data) -> AnchorsWH:
+    if isinstance(training, KineticsDataset) or not isinstance(recipe, DetectionRecipe):
+        return NO_ANCHORS
+    if recipe.anchors == "clusters":
+        sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
+        return tuple((w, h) for w, h in cluster_anchors(sizes).tolist())
+    return VOC_2016 if recipe.anchors == "voc-2016" else UCF101_24
+
+
+def _trained(
+    path: Path, recipe: Recipe, training: Data, **settings: str
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    """Weights of parts, a new head for the classes, what no file has at random."""
-    layout, tensors = join_parts(paths, recipe)
-    config, network = _from_scratch(recipe, training, layout)
-    names = network.state_dict()  # a network of one stream has no use for the other's weights
-    used = {name: tensor for name, tensor in tensors.items() if name in names}
-    network.load_state_dict(used, strict=False)
-    return config, network
+    """The network of a checkpoint, which fits, and its configuration as the recipe wants it.
+
+    Args:
+        settings: that the checkpoint has to have, in place of the recipe's.
+    """
+    network, header = load_checkpoint(path)
+    stored = config_from_dict(header.config).to_dict()
+    wanted = {"preset": recipe.preset, "class_names": training.class_names}
+    if isinstance(recipe, LightRecipe):
+        wanted["streams"] = recipe.streams
+    for name, value in {**wanted, **settings}.items():
+        if stored[name] != value:
+            what = {"class_names": "classes"}.get(name, name)
+            raise WeightsError(f"{path}: expected {what} {value}, found {stored[name]}")
+    if isinstance(network, LightDetector):
+        network.over_time = None  # training sees pairs; their context is fitted at the end
+    return _config({**stored, **_network_settings(recipe)}), network
 
 
-def _from_checkpoints(
-    paths: tuple[Path, ...], recipe: Recipe, class_names: tuple[str, ...]
+def _from_one_stream_each(
+    paths: tuple[Path, ...], recipe: LightRecipe, training: Data
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    joins = recipe.streams == "both" and len(paths) == 2
-    if len(paths) > 1 and not joins:
+    """Both streams, whose raw predictions are the mean of those of each alone."""
+    if len(paths) > 2:
         raise UsageError(
             f"{len(paths)} checkpoints to start from: expected one, or one of the RGB stream and "
-            "one of the motion stream for a network of both"
+            "one of the motion stream"
         )
-    streams: tuple[Streams, ...] = ("rgb", "motion") if joins else (recipe.streams,)
-    networks: list[TwoStreamDetector] = []
-    anchors: set[tuple[tuple[float, float], ...]] = set()
-    for path, wanted_streams in zip(paths, streams, strict=True):
-        trained, header = load_checkpoint(path)
-        stored = DetectorConfig.from_dict(header.config)
-        for what, found, wanted in (
-            ("preset", stored.preset, recipe.preset),
-            ("classes", stored.class_names, class_names),
-            ("streams", stored.streams, wanted_streams),
-        ):
-            if found != wanted:
-                raise WeightsError(f"{path}: expected {what} {wanted}, found {found}")
-        config = _config({**header.config, **_network_settings(recipe)})
-        trained.over_time = None
-        networks.append(trained)
-        anchors.add(config.anchors_wh)
-    if len(anchors) > 1:
+    (config, rgb), (of_motion, motion) = (
+        _trained(path, recipe, training, streams=streams)
+        for path, streams in zip(paths, ("rgb", "motion"), strict=True)
+    )
+    if of_motion.anchors_wh != config.anchors_wh:
         raise WeightsError(f"{paths[1]}: expected the anchors of {paths[0]}, found others")
     network = build_detector(config)
-    network.load_state_dict(_joined(*networks) if joins else networks[0].state_dict())
+    network.load_state_dict(_joined(rgb, motion))
     return config, network
 
 
 def _joined(rgb: TwoStreamDetector, motion: TwoStreamDetector) -> dict[str, Tensor]:
-    """The state of both streams whose raw predictions are the mean of those of each alone."""
-    of_rgb, of_motion = rgb.state_dict(), motion.state_dict()
-    fused = {name: (of_rgb[name] + of_motion[name]) / 2 for name in of_rgb if "fusion." in name}
+    assert isinstance(rgb, LightDetector)
+    rgb_state, motion_state = rgb.state_dict(), motion.state_dict()
+    fused = {n: (rgb_state[n] + motion_state[n]) / 2 for n in rgb_state if "fusion." in n}
     for kernel, channels in (
         ("fusion.conv.weight", rgb.fusion.stream_channels[0]),
         ("fusion.action.weight", rgb.fusion.context_channels[0]),
     ):
-        if kernel in fused:
-            halves = [of_rgb[kernel][:, :channels], of_motion[kernel][:, channels:]]
-            fused[kernel] = cat(halves, dim=1) / 2
-    return {**of_rgb, **of_motion, **fused}
+        halves = [rgb_state[kernel][:, :channels], motion_state[kernel][:, channels:]]
+        fused[kernel] = cat(halves, dim=1) / 2
+    return {**rgb_state, **motion_state, **fused}
+
+
+def _load_single_parts(network: TwoStreamDetector, recipe: Recipe, start: StartWeights) -> None:
+    """The backbone of the RGB stream, and the flow network."""
+    stream = network.rgb_stream
+    if start.imagenet is not None and isinstance(stream, EfficientNetLiteStream):
+        load_imagenet_backbone(start.imagenet, stream.backbone)
+        stream.general.start_from(stream.backbone)
+    if start.flow is None:
+        return
+    if network.flow is None:
+        raise UsageError(f"preset {recipe.preset} has no flow network for {start.flow}")
+    inner = network.flow.network if isinstance(network.flow, ResizedFlow) else network.flow
+    load_flow_network(start.flow, inner)
 
 
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     """What a recipe decides of a network whose weights may come from elsewhere."""
-    return {
-        "streams": recipe.streams,
-        "input_size": recipe.input_size,
-        "flow_size": recipe.flow_size,
-        "dropout": recipe.dropout,
-        "stream_dropout": recipe.stream_dropout,
-        "refined_flow": recipe.preset == "light",
-        "motion_reach": 0,  # training sees pairs; what is around them is fitted at the end
-    }
+    settings: dict[str, Any] = {"input_size": recipe.input_size}
+    if isinstance(recipe, LightRecipe):
+        settings |= {
+            "streams": recipe.streams,
+            "flow_size": recipe.flow_size,
+            "dropout": recipe.dropout,
+            "stream_dropout": recipe.stream_dropout,
+            "coarse_to_fine": True,
+            "context_frames": 0,
+        }
+    return settings
 
 
 def _config(values: dict[str, Any]) -> DetectorConfig:
     try:
-        return DetectorConfig.from_dict(values)
+        return config_from_dict(values)
     except ValueError as error:
         raise UsageError(f"no network can be built: {error}") from error

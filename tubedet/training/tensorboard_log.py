@@ -1,4 +1,4 @@
-"""The log of a run for TensorBoard too; log.jsonl stays the one that everything here reads."""
+"""A copy of a run's log for TensorBoard; only log.jsonl is read again."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class TensorBoardLog:
         self._writer: Any = None
 
     def begin_after(self, step: int) -> None:
-        """What was logged of later steps is hidden: they will be taken again."""
+        """Hide what was logged of later steps: they will be taken again."""
         self._writer = self._make(str(self._folder), purge_step=step + 1)
 
     def add(self, event: dict[str, Any]) -> None:
@@ -35,4 +35,4 @@ class TensorBoardLog:
                 if name != "step" and not isinstance(number, bool):
                     tag = f"{name}/{part}" if part else name
                     self._writer.add_scalar(tag, number, event["step"])
-        self._writer.flush()  # what a killed run has seen, it has written
+        self._writer.flush()  # a killed run has lost nothing

@@ -1,49 +1,42 @@
 """From a recipe and a data set to a trainer that is ready to run: the set-up of a training run."""
 
-from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tubedet.checkpoints.native import read_header, save_checkpoint
-from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.checkpoints.native import FUSED_HEAD, save_checkpoint
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
-from tubedet.datasets.batching import TrainingSamples
+from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.flow_images import FlowImages
 from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampler
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.datasets.kinetics_samples import KineticsSamples
-from tubedet.errors import UsageError
-from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
-from tubedet.evaluation.scoring import EvaluationResult
+from tubedet.errors import UsageError, WeightsError
 from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.runtime.torch import TorchDetector, pick_device
-from tubedet.training.detection_training import Trainer, Validate
+from tubedet.runtime.torch import pick_device
+from tubedet.training.detection_objective import DetectionObjective, detection_validation
 from tubedet.training.distributed import Processes, share_batch_norm
-from tubedet.training.kinetics_pretraining import (
-    RecognitionObjective,
-    publish_start_weights,
-    recognise,
-)
-from tubedet.training.recipes import Recipe
+from tubedet.training.loop import Trainer
+from tubedet.training.objective import Validation
+from tubedet.training.parameter_groups import detector_optimizer, freeze
+from tubedet.training.recipes import DetectionRecipe, LightRecipe, Recipe
+from tubedet.training.recognition_objective import RecognitionObjective, recognition_validation
 from tubedet.training.run_description import (
     checkpoint_header,
     describe_data,
     describe_file,
     describe_program,
+    describe_start,
 )
 from tubedet.training.run_folder import RunFolder
-from tubedet.training.start_network import StartWeights, resumed_network, start_network
+from tubedet.training.start_network import Data, StartWeights, resumed_network, start_network
 from tubedet.video.preprocess import require_flow_images
-
-Data = AnnotatedDataset | KineticsDataset
 
 
 def prepare_training(
@@ -59,7 +52,8 @@ def prepare_training(
     device: str = "auto",
     resume: bool = False,
     processes: Processes | None = None,
-) -> Trainer:
+    loader_workers: int | None = None,
+) -> Trainer[TwoStreamDetector]:
     """Build network, samples and trainer; no weight is trained yet.
 
     Args:
@@ -74,6 +68,8 @@ def prepare_training(
         device: see `pick_device`.
         resume: go on from the state in `run`.
         processes: those that train together.
+        loader_workers: processes that make batches for this one; 0: it makes them itself; None:
+            `default_loader_workers`.
 
     Raises:
         UsageError: if the recipe fits no network, data or number of processes, or a resumed run
@@ -85,13 +81,22 @@ def prepare_training(
     torch.manual_seed(recipe.seed)
     place, start, processes = pick_device(device), start or StartWeights(), processes or Processes()
     _require_fitting(recipe, training, processes, ignore_regions)
+    _require_flow(recipe, flow_images)
     stored = run.read_config() if resume else {}
     if resume:
+        _require_complete(stored, run)
         config, network = resumed_network(recipe, stored["detector"])
     else:
         config, network = start_network(recipe, training, start)
-    _require_flow(recipe, flow_images)
-    samples = _samples(recipe, training, frames_folder, ignore_regions, flow_images)
+    share = BatchShare(recipe.batch_size, processes.rank, processes.count)
+    samples = _samples(
+        recipe,
+        training,
+        share,
+        frames=ClipFrames(frames_folder),
+        ignore_regions=IgnoreRegions.load(ignore_regions) if ignore_regions else None,
+        flow_images=FlowImages(flow_images) if flow_images else None,
+    )
     described = {
         **describe_program(),
         "recipe": recipe.to_dict(),
@@ -99,24 +104,26 @@ def prepare_training(
         "data": describe_data(training),
         "validation": describe_data(validation) if validation else None,
         "ignore_regions": describe_file(ignore_regions),
-        "start": stored["start"] if resume else _describe_start(start),
+        "start": stored["start"] if resume else describe_start(start),
         "processes": processes.count,
     }
     _require_same_data(stored, described, run)
     share_batch_norm(network, processes, place)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recognises = recipe.task == "recognition"
-    publish = publish_start_weights if recognises else _publish
+    freeze(network, recipe)
     trainer = Trainer(
         network,
-        config,
+        detector_optimizer(network, recipe),
+        DetectionObjective(config, recipe)
+        if isinstance(recipe, DetectionRecipe)
+        else RecognitionObjective(),
         recipe,
-        samples,
-        run,
-        publish=partial(publish, described) if run.writes else _leave_it,
-        validate=_validation(validation, config, device, flow_images),
-        objective=RecognitionObjective() if recognises else None,
+        samples=samples,
+        run=run,
+        publish=partial(_publish, described, recipe),
+        validation=_validation(validation, config, recipe, device, flow_images),
         processes=processes,
+        loader_workers=loader_workers,
     )
     if resume:
         trainer.resume()
@@ -128,18 +135,14 @@ def _require_fitting(
     recipe: Recipe, training: Data, processes: Processes, ignore_regions: Path | None
 ) -> None:
     """Refuse what contradicts itself, before anything large is read."""
-    parts = processes.count * recipe.accumulation
-    if recipe.batch_size % parts:
-        raise UsageError(
-            f"batch_size={recipe.batch_size}: expected a multiple of {parts}, accumulation times "
-            "the number of processes"
-        )
+    processes.require_equal_parts(recipe)
     if isinstance(training, KineticsDataset) != (recipe.task == "recognition"):
         raise UsageError(
             f"recipe {recipe.name} learns {recipe.task}, which {training.name} is not for"
         )
-    if ignore_regions is not None and recipe.loss != "giou":
-        raise UsageError(f"loss={recipe.loss} knows no ignore regions: leave {ignore_regions} out")
+    loss = recipe.loss if isinstance(recipe, DetectionRecipe) else "cross-entropy"
+    if ignore_regions is not None and loss != "giou":
+        raise UsageError(f"loss={loss} knows no ignore regions: leave {ignore_regions} out")
 
 
 def _require_flow(recipe: Recipe, flow_images: Path | None) -> None:
@@ -154,44 +157,39 @@ def _require_flow(recipe: Recipe, flow_images: Path | None) -> None:
 def _samples(
     recipe: Recipe,
     training: Data,
-    frames_folder: Path | None,
-    ignore_regions: Path | None,
-    flow_images: Path | None,
+    share: BatchShare,
+    *,
+    frames: ClipFrames,
+    **regions_and_flow: Any,
 ) -> TrainingSamples | KineticsSamples:
+    drawn: dict[str, Any] = {
+        "seed": recipe.seed,
+        "input_size": recipe.input_size,
+        "share": share,
+        "recipe": augmentation_of(recipe),
+    }
     if isinstance(training, KineticsDataset):
-        return KineticsSamples(training, seed=recipe.seed, recipe=augmentation_of(recipe))
-    return TrainingSamples(
-        training,
-        ClipFrames(frames_folder),
-        seed=recipe.seed,
-        recipe=augmentation_of(recipe),
-        ignore_regions=IgnoreRegions.load(ignore_regions) if ignore_regions else None,
-        sampler=_sampler_of(recipe, training),
-        flow_images=FlowImages(flow_images) if flow_images else None,
-    )
+        return KineticsSamples(training, **drawn)
+    in_turn = isinstance(recipe, DetectionRecipe) and recipe.sampling == "sequence"
+    sampler = SequenceSampler(training, seed=recipe.seed) if in_turn else FramePairSampler(training)
+    return TrainingSamples(training, frames, sampler=sampler, **drawn, **regions_and_flow)
 
 
 def augmentation_of(recipe: Recipe) -> AugmentationRecipe:
-    """How strongly a recipe changes its samples."""
-    chosen = PAPER_AUGMENTATION if recipe.augmentation == "paper" else AugmentationRecipe()
-    return replace(chosen, background_chance=recipe.background_fraction)
+    """How strongly a recipe changes its samples: settings of one name; it does nothing else."""
+    names = [field.name for field in fields(PAPER_AUGMENTATION) if hasattr(recipe, field.name)]
+    return replace(PAPER_AUGMENTATION, **{name: getattr(recipe, name) for name in names})
 
 
-def _sampler_of(recipe: Recipe, training: AnnotatedDataset) -> FramePairSampler | SequenceSampler:
-    if recipe.sampling == "sequence":
-        return SequenceSampler(training, seed=recipe.seed)
-    return FramePairSampler(training)
+STORED = ("recipe", "detector", "data", "ignore_regions", "start")  # in config.json
 
 
-def _describe_start(start: StartWeights) -> dict[str, Any]:
-    headers = [read_header(path) for path in start.checkpoints]
-    licences = sorted({header.licence for header in headers if header.licence})
-    return {
-        "licence": " AND ".join(licences) or None,
-        "checkpoints": [describe_file(path) for path in start.checkpoints],
-        "imagenet": describe_file(start.imagenet),
-        "flow": describe_file(start.flow),
-    }
+def _require_complete(stored: dict[str, Any], run: RunFolder) -> None:
+    if absent := [key for key in STORED if key not in stored]:
+        raise WeightsError(
+            f"{run.config}: expected the settings of a run, found none of {', '.join(absent)}; "
+            "start without --resume"
+        )
 
 
 def _require_same_data(stored: dict[str, Any], now: dict[str, Any], run: RunFolder) -> None:
@@ -205,28 +203,38 @@ def _require_same_data(stored: dict[str, Any], now: dict[str, Any], run: RunFold
 
 
 def _validation(
-    validation: Data | None, config: DetectorConfig, device: str, flow_images: Path | None
-) -> Validate | None:
-    """What measures a network on the validation part."""
+    validation: Data | None,
+    config: DetectorConfig,
+    recipe: Recipe,
+    device: str,
+    flow_images: Path | None,
+) -> Validation | None:
     if validation is None:
         return None
     if isinstance(validation, KineticsDataset):
-        return partial(recognise, validation, config.input_size)
-
-    def detect(network: TwoStreamDetector) -> Iterator[ClipEvaluated | EvaluationResult]:
-        # A detector takes its network over, and this one is still in training.
-        detector = TorchDetector(deepcopy(network), config, device=device)
-        return evaluate_detector(detector, validation, flow_images=flow_images)
-
-    return detect
-
-
-def _leave_it(path: Path, network: TwoStreamDetector, measures: dict[str, float]) -> None:
-    """What a run publishes that does not write: nothing."""
+        return recognition_validation(validation, config.input_size)
+    # A recipe in float32 asks for a figure in float32.
+    precision = "fp32" if recipe.precision == "fp32" else "auto"
+    return detection_validation(
+        validation, config, device=device, precision=precision, flow_images=flow_images
+    )
 
 
 def _publish(
-    described: dict[str, Any], path: Path, network: TwoStreamDetector, f_map: dict[str, float]
+    described: dict[str, Any],
+    recipe: Recipe,
+    path: Path,
+    network: TwoStreamDetector,
+    measures: dict[str, float],
 ) -> None:
-    measures = {f"f_map@{threshold}": value for threshold, value in f_map.items()}
-    save_checkpoint(path, network, checkpoint_header(described, measures), torch.float16)
+    """Write a checkpoint: of a detector, or flow network and streams to start one from."""
+    if recipe.task == "recognition":
+        headless = {**described["detector"], "class_names": [], "anchors_wh": []}
+        header = checkpoint_header({**described, "detector": headless}, measures)
+        header = replace(header, missing=(FUSED_HEAD,))
+    else:
+        f_map = {f"f_map@{threshold}": value for threshold, value in measures.items()}
+        header = checkpoint_header(described, f_map)
+    # At the paper's weak rates half the digits would round much of the tuning away.
+    dtype = torch.float16 if isinstance(recipe, LightRecipe) else torch.float32
+    save_checkpoint(path, network, header, dtype)
