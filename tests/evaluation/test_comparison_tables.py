@@ -35,7 +35,7 @@ def run_file(path: Path, **changes: Any) -> Path:
     figures = {
         "data": "d", "split": 1, "part": "test", "protocol": "p", "batch_size": 4,
         "frames_per_second": 12.5, "f_map": {"0.5": 0.25}, "f_map_all_frames": {"0.5": 0.125},
-        "f_map_curve": {"0.05": 0.75, "0.5": 0.25},
+        "f_map_curve": {"0.05": 0.75, "0.5": 0.25}, "videos": 3, "missing_videos": [],
     }  # fmt: skip
     path.write_text(json.dumps(figures | changes))
     return path
@@ -121,10 +121,23 @@ def test_runs_are_read_back_from_their_files(tmp_path: Path) -> None:
     found = read_run(run_file(tmp_path / "mine.json"))
 
     assert (found.name, found.setting) == ("mine", "d, split 1, part test; p")
+    part = read_run(run_file(tmp_path / "part.json", missing_videos=["a", "b"]))
+    assert part.setting == "d, split 1, part test (3 of 5 videos); p"
     assert found.trimmed == {0.5: 0.25}
     assert found.curve == {0.05: 0.75, 0.5: 0.25}
     assert found.frames_per_second == {4: 12.5}
     assert read_run(run_file(tmp_path / "f.json", frames_per_second=None)).frames_per_second == {}
+
+
+def test_a_run_says_on_what_and_in_what_precision_it_was_measured(tmp_path: Path) -> None:
+    how = {"device": "NVIDIA H200", "precision": "fp16", "detector": "brox on cuda in fp16"}
+    found = read_run(run_file(tmp_path / "a.json", **how))
+    how["detector"] += ", compiled; linked into tubes"
+    compiled = read_run(run_file(tmp_path / "b.json", **how))
+
+    assert found.setting == "d, split 1, part test; p; on NVIDIA H200 in fp16"
+    assert compiled.setting == f"{found.setting}, compiled"
+    assert TABLES[4]([found]).notes[-1] == f"a: {found.setting}"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"f_map": 1}'])

@@ -142,18 +142,65 @@ def test_every_clip_is_reported_as_it_is_done(data: AnnotatedDataset) -> None:
     assert progress == [ClipEvaluated("walk", 1, 2), ClipEvaluated("run", 2, 2)]
 
 
-def test_an_unreadable_clip_is_named(data: AnnotatedDataset) -> None:
+def test_the_rest_is_measured_when_a_clip_cannot_be_read(data: AnnotatedDataset) -> None:
     data.clips[1].path.write_bytes(b"this is no video")
 
-    with pytest.raises(DatasetError, match="run: a clip of the data set is bad: "):
+    figures = result_of(data, right_script(WALK)).to_dict()
+
+    assert list(figures["failed_clips"]) == ["run"]
+    assert figures["failed_clips"]["run"].startswith("run: a clip of the data set is bad: ")
+    # All of walk is found and nothing of run: the mean of 1 and 0, and four boxes missed.
+    assert figures["f_map"]["0.5"] == 0.5
+    assert (figures["errors"]["counts"]["missed"], figures["boxes_not_decoded"]) == (FRAMES, FRAMES)
+
+
+def test_data_of_which_no_clip_can_be_run_is_an_error_that_names_the_first(
+    data: AnnotatedDataset,
+) -> None:
+    for clip in data.clips:
+        clip.path.write_bytes(b"this is no video")
+
+    with pytest.raises(DatasetError, match="walk: a clip of the data set is bad: "):
         list(evaluate_detector(ScriptedDetector(), data))
 
 
-def test_a_clip_of_another_size_than_annotated_is_refused(data: AnnotatedDataset) -> None:
+def test_a_clip_of_another_size_than_annotated_counts_as_not_run(data: AnnotatedDataset) -> None:
     write_video(data.clips[0].path, frames=FRAMES, width=2 * WIDTH, height=HEIGHT)
 
-    with pytest.raises(DatasetError, match="annotated are 4 frames of 64x48, found 4 of 128x48"):
-        list(evaluate_detector(ScriptedDetector(), data))
+    figures = result_of(data, right_script(RUN)).to_dict()
+
+    assert "annotated are frames of 64x48, found 128x48" in figures["failed_clips"]["walk"]
+    assert figures["per_class"]["run"]["ap"]["0.5"] == 1.0
+
+
+def test_a_clip_of_quite_another_length_counts_as_not_run(data: AnnotatedDataset) -> None:
+    walk, run = data.clips
+    longer = replace(walk, boxes_by_frame=walk.boxes_by_frame * 3)
+
+    script = right_script(WALK) + right_script(RUN)
+    figures = result_of(replace(data, clips=(longer, run)), script).to_dict()
+
+    assert "expected the 12 frames that are annotated, found 4" in figures["failed_clips"]["walk"]
+    assert (figures["boxes_not_decoded"], figures["f_map"]["0.5"]) == (12, 0.5)
+
+
+@pytest.mark.parametrize(("annotated", "missed"), [(FRAMES + 1, 1), (FRAMES - 1, 0)])
+def test_a_clip_a_frame_longer_or_shorter_than_annotated_is_cut_to_the_shorter(
+    data: AnnotatedDataset, annotated: int, missed: int
+) -> None:
+    walk, run = data.clips
+    boxes = (*walk.boxes_by_frame, walk.boxes_by_frame[-1])[:annotated]
+    data = replace(data, clips=(replace(walk, boxes_by_frame=boxes), run))
+
+    result = result_of(data, right_script(WALK) + right_script(RUN))
+
+    figures = result.to_dict()
+    assert figures["decoded_frames_of_other_lengths"] == {"walk": FRAMES}
+    assert figures["boxes_not_decoded"] == figures["errors"]["counts"]["missed"] == missed
+    assert len(result.rows) == min(annotated, FRAMES) + FRAMES
+    # Every box that is found is right: the area is the recall.
+    recall = (annotated - missed) / annotated
+    assert figures["per_class"]["walk"]["ap"]["0.5"] == pytest.approx(recall)
 
 
 def test_the_files_hold_the_figures(data: AnnotatedDataset, tmp_path: Path) -> None:

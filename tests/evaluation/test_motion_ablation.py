@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
 from tubedet.errors import DatasetError
 from tubedet.evaluation.motion_ablation import motion_ablation, second_frames_of_other_clips
-from tubedet.runtime.detector import Glimpse
+from tubedet.runtime.detector import PairPrediction
 
 
 class Recorder(ScriptedDetector):
@@ -23,9 +24,9 @@ class Recorder(ScriptedDetector):
         super().__init__()
         self.shown: list[Tensor] = []
 
-    def look(self, clip: Tensor) -> list[Glimpse]:
+    def predict(self, clip: Tensor) -> list[PairPrediction]:
         self.shown.append(clip[0])
-        return super().look(clip)
+        return super().predict(clip)
 
 
 class NumberedFrames(ClipFrames):
@@ -60,6 +61,14 @@ def test_second_frames_come_from_other_clips_and_each_pair_gives_its_own_once() 
 def test_a_clip_that_holds_more_than_half_of_all_frames_is_named() -> None:
     with pytest.raises(DatasetError, match="1: holds more than half of all frames"):
         list(second_frames_of_other_clips(bare_data(1, 3), NumberedFrames(), 4))
+
+
+def test_a_clip_of_another_length_than_annotated_is_named(tmp_path: Path) -> None:
+    data = load_jhmdb_21(draw_jhmdb(tmp_path, {"walk": ["a", "b"]}), part="test")
+    short = replace(data.clips[1], boxes_by_frame=data.clips[1].boxes_by_frame[:3])
+
+    with pytest.raises(DatasetError, match="expected as many frames as annotated, found 4"):
+        list(motion_ablation(ScriptedDetector(), replace(data, clips=(data.clips[0], short))))
 
 
 def test_the_first_frames_stay_and_the_second_are_kept_copied_and_swapped(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The best and the worst frames of a class."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -76,6 +77,17 @@ def test_sheets_show_the_frames_with_their_boxes(result: EvaluationResult, tmp_p
     inside = np.s_[22:26, 10:12]  # of the square, away from lines and tags
     assert (best[inside] == plain[inside]).all()
     assert (best != plain).any()
+
+
+def test_frames_that_did_not_decode_are_not_shown(result: EvaluationResult, tmp_path: Path) -> None:
+    (clip,) = (clip for clip in result.data.clips if clip.video.startswith("run"))
+    longer = replace(clip, boxes_by_frame=((), (), (), (), clip.boxes_by_frame[0]))
+    source = replace(result.source, decoded_frames={clip.video: 4})
+    data = replace(result.data, clips=(longer,))
+
+    written = write_best_and_worst(replace(result, data=data, source=source), 4, tmp_path / "p")
+
+    assert list(written) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(result: EvaluationResult, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tubedet.cli.console import (
+    NAMES_SHOWN,
     complain,
     report_absent,
     report_notes,
@@ -14,11 +15,13 @@ from tubedet.cli.console import (
     show_table,
     with_bar,
 )
-from tubedet.errors import UsageError
+from tubedet.cli.detect_options import Compile
+from tubedet.errors import EXIT_BATCH_FAILED, UsageError
 
 if TYPE_CHECKING:
     from tubedet.datasets.annotated_clips import AnnotatedDataset
     from tubedet.evaluation.scoring import EvaluationResult, Protocol
+    from tubedet.runtime.detector import Detector
 
 
 def evaluate(
@@ -62,12 +65,25 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="For the brox preset, as of detect."),
     ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Write what is found here, clip by clip, for --resume and for --detections.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --rows where an evaluation was ended.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    compile: Compile = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     """Measure how often boxes and actions of single frames are right (f-mAP).
 
-    Rows with a tube number are measured as tubes too (video-mAP).
+    Rows with a tube number are measured as tubes too (video-mAP). If some clips
+    cannot be run, their boxes count as missed and the exit code is 7.
     """
     from tubedet.datasets.named_datasets import load_named_dataset
     from tubedet.evaluation.plots import plot_precision_recall, require_matplotlib
@@ -77,8 +93,12 @@ def evaluate(
 
     if detections is not None and weights is not None:
         raise UsageError("--detections scores a file, --weights runs a network: give one of them")
-    if detections is not None and (link or flow_images):
-        raise UsageError("--detections scores a file as it is: leave --link and --flow-images out")
+    if detections is not None and (link or flow_images or rows):
+        raise UsageError(
+            "--detections scores a file as it is: leave --link, --flow-images and --rows out"
+        )
+    if resume and rows is None:
+        raise UsageError("--resume goes on with the rows of an evaluation: name them with --rows")
     if flow_images is not None:
         from tubedet.video.preprocess import require_flow_images
 
@@ -92,8 +112,12 @@ def evaluate(
     if detections is not None:
         result = _score_file(detections, dataset, protocol)
     else:
+        from tubedet.pipeline import load_detector
+
+        detector = load_detector(weights, device=device, precision=precision, compile=compile)
         how = {"batch_size": batch_size, "link": link, "flow_images": flow_images}
-        result = _run(weights, device, dataset, protocol, how)
+        how |= {"rows": rows, "resume": resume}
+        result = _run(detector, dataset, protocol, how)
     for write, path in (
         (write_result_json, json),
         (write_per_class_csv, csv),
@@ -104,6 +128,8 @@ def evaluate(
     _show(result)
     if pictures:
         _draw(result, pictures, pictures_folder)
+    if result.source.failed_clips:
+        raise typer.Exit(EXIT_BATCH_FAILED)
 
 
 def _score_file(
@@ -121,8 +147,7 @@ def _score_file(
 
 
 def _run(
-    weights: str | None,
-    device: str,
+    detector: "Detector",
     dataset: "AnnotatedDataset",
     protocol: "Protocol",
     how: dict[str, Any],
@@ -130,9 +155,7 @@ def _run(
     """The figures of a network, with a bar on stderr while it runs."""
     from tubedet.evaluation.evaluate import evaluate_detector
     from tubedet.evaluation.scoring import EvaluationResult
-    from tubedet.pipeline import load_detector
 
-    detector = load_detector(weights, device=device)
     events = evaluate_detector(detector, dataset, protocol, **how)
     total = len(dataset.clips) + 1  # the result is the last event
     *_, result = with_bar(events, f"{dataset.name}, {dataset.part}", total)
@@ -146,6 +169,7 @@ def _show(result: "EvaluationResult") -> None:
         f"{data.name}, split {data.split}, part {data.part}: "
         f"{len(data.clips)} of {len(data.clips) + len(data.missing_videos)} videos, "
         f"{data.frames} frames; {result.source.description}"
+        + (f" ({result.source.device})" if result.source.device else "")
     )
     headings = ("class", "boxes", *(f"AP@{at.iou_threshold}" for at in result.trimmed))
     show_table(headings, _rows(result))
@@ -157,9 +181,31 @@ def _show(result: "EvaluationResult") -> None:
     if result.video_map:
         tubes = ", ".join(f"@{at} {_percent(mean)} %" for at, mean in result.video_map.items())
         say(f"video-mAP: {tubes}; rule {figures['rule']}: {figures['video_map_protocol']}")
+    _report_clips(result)
     if result.source.unnameable:
         names = ", ".join(result.source.unnameable)
         complain(f"the weights do not know {names}: their AP is 0")
+
+
+def _report_clips(result: "EvaluationResult") -> None:
+    """Say which clips were not, or not wholly, measured; the JSON has all of them."""
+    from tubedet.datasets.annotated_clips import length_note
+
+    failed, decoded = result.source.failed_clips, result.source.decoded_frames
+    if not decoded:
+        return
+    lines = [f"clip {video} was not run: {failure}" for video, failure in failed.items()]
+    for clip in result.data.clips:
+        note = length_note(clip, decoded.get(clip.video, clip.frames))
+        if note and clip.video not in failed:
+            lines.append(note.text)
+    for line in lines[:NAMES_SHOWN]:
+        complain(line)
+    complain(
+        f"clips that could not be run: {len(failed)}, of another length than annotated: "
+        f"{len(lines) - len(failed)}; true boxes of frames that were not seen, which count as "
+        f"missed: {result.boxes_not_decoded}"
+    )
 
 
 def _rows(result: "EvaluationResult") -> Iterator[list[str]]:

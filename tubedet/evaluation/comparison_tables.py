@@ -17,7 +17,7 @@ from tubedet.evaluation.run_files import RunFigures, settings_of
 OURS = "measured"
 REAL_TIME_FPS = 25.0  # the rate of UCF101's videos
 _LATEX = {"\\": r"\textbackslash{}", "†": r"$\dagger$", "⋆": r"$\star$", "ψ": r"$\psi$"}
-_LATEX |= {"α": r"$\alpha$", **{sign: f"\\{sign}" for sign in "_%&#$"}}
+_LATEX |= {"α": r"$\alpha$", "±": r"$\pm$", **{sign: f"\\{sign}" for sign in "_%&#$"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ def table_of_flow(measured: Sequence[tuple[str, float, float]], setting: str) ->
 
 def table_of_variants(runs: Sequence[RunFigures]) -> ComparisonTable:
     """Table II: f-mAP at three thresholds."""
-    rows = [(row.model, *_percents(row[1:]), PAPER) for row in TABLE_2]
-    rows += [(run.name, *_percents(_in_percent(run.trimmed)), OURS) for run in runs]
+    rows = [(row.model, *(f"{value:.2f}" for value in row[1:]), PAPER) for row in TABLE_2]
+    rows += [
+        (run.name, *(_percent(at, run.trimmed, run.deviation) for at in sorted(run.trimmed)), OURS)
+        for run in runs
+    ]
     columns = ["model", "α = 0.2", "α = 0.5", "α = 0.75", "source"]
     notes = (f"{PAPER}: UCF101-24, split 1, trimmed videos", *settings_of(runs))
     title = "f-mAP in % on annotated frames at IoU α"
@@ -60,8 +63,11 @@ def table_of_performers(runs: Sequence[RunFigures]) -> ComparisonTable:
     rows = [(row.model, row.marks, f"{row.at_50:.2f}", row.source) for row in TABLE_3]
     for run in runs:
         real_time = " ψ" if max(run.frames_per_second.values(), default=0) >= REAL_TIME_FPS else ""
-        for mark, f_map in (("⋆", run.trimmed), ("†", run.all_frames)):
-            rows.append((run.name, mark + real_time, f"{100 * f_map[0.5]:.2f}", OURS))
+        for mark, f_map, deviation in (
+            ("⋆", run.trimmed, run.deviation),
+            ("†", run.all_frames, run.deviation_on_all_frames),
+        ):
+            rows.append((run.name, mark + real_time, _percent(0.5, f_map, deviation), OURS))
     columns = ["model", "marks", "α = 0.5", "source"]
     speed = f"measured rows: ψ from {REAL_TIME_FPS:.0f} frames per second, decoding included"
     notes = ("UCF101-24, split 1, unless said otherwise", MARKS, speed, *settings_of(runs))
@@ -129,12 +135,9 @@ def _escaped(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def _in_percent(f_map: dict[float, float]) -> list[float]:
-    return [100 * f_map[threshold] for threshold in sorted(f_map)]
-
-
-def _percents(values: Sequence[float]) -> list[str]:
-    return [f"{value:.2f}" for value in values]
+def _percent(at: float, f_map: dict[float, float], deviation: dict[float, float]) -> str:
+    spread = f" ± {100 * deviation[at]:.2f}" if deviation else ""
+    return f"{100 * f_map[at]:.2f}{spread}"
 
 
 def _count(rate: float | None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.evaluation.frame_outcomes import FrameOutcome
-from tubedet.runtime.detector import Detector, with_surroundings
+from tubedet.runtime.detector import Detector, context_windows
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.preprocess import stack_pairs
@@ -40,14 +40,14 @@ class ThresholdRow:
 def best_scores(detector: Detector, frames_rgb: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
     """The highest score of every frame (T,) of footage that comes as pictures (H, W, 3)."""
     frames = (VideoFrame(t, None, Fraction(t), rgb) for t, rgb in enumerate(frames_rgb))
-    seen = (
-        (None, detector.look(stack_pairs([pair], detector.input_size))[0])
+    predicted = (
+        (None, detector.predict(stack_pairs([pair], detector.input_size))[0])
         for pair in pair_frames(frames)
     )
     scores = []
-    for _, glimpse, around in with_surroundings(seen, detector.reach):
-        assert glimpse is not None
-        _, overlap, class_prob = detector.predict(glimpse, around)
+    for _, prediction, window in context_windows(predicted, detector.context_frames):
+        assert prediction is not None
+        _, overlap, class_prob = detector.decode(prediction, window)
         scores.append(float((overlap * class_prob.amax(dim=-1)).max()))
     return np.array(scores)
 

@@ -15,12 +15,12 @@ from tubedet.checkpoints.native import load_checkpoint
 from tubedet.checkpoints.run_state import load_flow_network
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import View
-from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.clip_frames import decode_clip
 from tubedet.datasets.frame_pair_sampling import pair_at
 from tubedet.errors import WeightsError
 from tubedet.evaluation.flow_error import FlowEstimator, network_estimator
-from tubedet.models.motion_input import ResizedFlow
 from tubedet.models.presets import DetectorConfig, build_detector
+from tubedet.models.resized_flow import ResizedFlow
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.render.contact_sheet import contact_sheet
 from tubedet.render.flow_color import flow_to_rgb
@@ -55,7 +55,7 @@ def middle_pairs(data: AnnotatedDataset, size: int) -> Iterator[Image]:
     """The middle frame of every clip and its successor."""
     for clip in data.clips:
         pair = pair_at(clip, clip.frames // 2)
-        both = ClipFrames().of(clip)[[pair.first, pair.second]]
+        both = decode_clip(clip)[[pair.first, pair.second]]
         yield _stretched(both, size)
 
 

@@ -85,12 +85,13 @@ def dis_estimator(preset: DisPreset = "fast") -> FlowEstimator:
 
 
 def network_estimator(network: nn.Module) -> FlowEstimator:
-    """A flow network, clip (1, 3, 2, H, W) RGB 0..255 → flow (1, 2, H, W), as it stands."""
+    """A flow network, clip (1, 3, 2, H, W) RGB 0..255 → flow (1, 2, H, W), as and where it is."""
+    device = next((each.device for each in network.parameters()), torch.device("cpu"))
 
     def estimate(pair_rgb: NDArray[np.uint8]) -> FlowArray:
         clip = torch.from_numpy(pair_rgb.transpose(3, 0, 1, 2)[None].astype(np.float32))
         with torch.inference_mode():
-            flow: FlowArray = network(clip)[0].float().numpy()
+            flow: FlowArray = network(clip.to(device))[0].float().cpu().numpy()
         return flow
 
     return estimate

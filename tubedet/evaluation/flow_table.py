@@ -17,7 +17,11 @@ from tubedet.errors import DatasetError
 from tubedet.evaluation.flow_error import EndPointError, ErrorTally, FlowEstimator
 from tubedet.runtime.torch_flow import TorchFlow
 
-PROTOCOL = "mean end-point error in px over all pixels of all pairs; ms a pair, one at a time"
+# flownet2-pytorch crops Sintel's 1024x436 to 1024x384 in `datasets.py` (StaticCenterCrop).
+PROTOCOL = (
+    "mean end-point error in px over all pixels of all pairs; ms a pair, one at a time; networks "
+    "see whole frames stretched to multiples of 64 px, where NVIDIA's code crops them to such"
+)
 
 
 @dataclass(frozen=True, slots=True)

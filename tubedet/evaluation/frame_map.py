@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tubedet.boxes import iou_rowwise
 from tubedet.datasets.row_files import BOX_COLUMNS, FRAME_COLUMNS
 from tubedet.errors import DatasetError
 from tubedet.evaluation.rules import TUBEDET, Area, ScoringRule, all_points
@@ -124,16 +125,6 @@ def boxes_of(table: pd.DataFrame, pixels: int = 0) -> NDArray[np.float64]:
     """The boxes (N, 4) of a table, wider and higher by `pixels`."""
     boxes: NDArray[np.float64] = table[BOX_COLUMNS].to_numpy(dtype=np.float64)
     return boxes + np.array([0, 0, pixels, pixels], dtype=np.float64)
-
-
-def iou_rowwise(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU of each box (N, 4) with the other box of its row, as (N,)."""
-    sides = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
-    shared = sides.clip(min=0).prod(axis=1)
-    areas = [(b[:, 2:] - b[:, :2]).clip(min=0).prod(axis=1) for b in (boxes, others)]
-    union = areas[0] + areas[1] - shared
-    iou: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
-    return iou
 
 
 def matched(

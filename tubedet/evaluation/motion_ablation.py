@@ -19,7 +19,7 @@ from tubedet.errors import DatasetError
 from tubedet.evaluation.evaluate import evaluate_detector
 from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.runtime.detector import Detector, Glimpse
+from tubedet.runtime.detector import Detector, PairPrediction
 
 
 class OtherSecondFrame:
@@ -29,17 +29,18 @@ class OtherSecondFrame:
         self.class_names, self.input_size = detector.class_names, detector.input_size
         self.uses_flow_images, self.min_score = detector.uses_flow_images, detector.min_score
         self.weights_sha256, self.description = detector.weights_sha256, detector.description
-        self.reach = detector.reach
+        self.device_name, self.precision = detector.device_name, detector.precision
+        self.context_frames = detector.context_frames
         self._detector, self._second = detector, second
 
-    def look(self, clip: Tensor) -> Sequence[Glimpse]:
+    def predict(self, clip: Tensor) -> Sequence[PairPrediction]:
         """As the detector, at the edited clip."""
         edited = torch.stack([clip[:, :, 0], self._second(clip)], dim=2)
-        return self._detector.look(edited)
+        return self._detector.predict(edited)
 
-    def predict(self, glimpse: Glimpse, around: Sequence[Glimpse]) -> DecodedBoxes:
+    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
         """As the detector."""
-        return self._detector.predict(glimpse, around)
+        return self._detector.decode(prediction, window)
 
 
 def motion_ablation(
@@ -48,10 +49,14 @@ def motion_ablation(
     """Evaluate three times, yielding what the second frame was and the result.
 
     Raises:
-        DatasetError: as `evaluate_detector`; if one clip has more than half of all frames, so that
-            some of its frames find no partner elsewhere.
+        DatasetError: as `evaluate_detector`; if a clip can't be run or has another length than
+            annotated; if one clip has more than half of all frames, so that some of its frames find
+            no partner elsewhere.
     """
-    yield "as it is", _evaluated(detector, data)
+    as_it_is = _evaluated(detector, data)
+    for video, frames in as_it_is.source.decoded_frames.items():
+        raise DatasetError(f"{video}: expected as many frames as annotated, found {frames}")
+    yield "as it is", as_it_is
     still = OtherSecondFrame(detector, lambda clip: clip[:, :, 0])
     yield "copy of the first", _evaluated(still, data)
     with TemporaryDirectory() as folder:  # decoded frames of a whole part do not fit into memory

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.clip_frames import decode_clip
 from tubedet.detections import Detection
 from tubedet.errors import OutputError
 from tubedet.evaluation.frame_outcomes import FrameOutcome, frame_outcomes
@@ -22,8 +22,8 @@ COLUMNS = 4
 def write_best_and_worst(result: EvaluationResult, number: int, folder: Path) -> Iterator[Path]:
     """Two sheets a class, CLASS.best.png and CLASS.worst.png; none for a kind that doesn't occur.
 
-    Clips whose video isn't there are left out. The sheets show the data set's footage: mind its
-    licence before they are passed on.
+    Clips whose video isn't there, and frames that did not decode, are left out. The sheets show the
+    data set's footage: mind its licence before they are passed on.
 
     Args:
         result: whose rows are drawn.
@@ -39,8 +39,13 @@ def write_best_and_worst(result: EvaluationResult, number: int, folder: Path) ->
     except OSError as error:
         raise OutputError(f"{folder}: cannot make the folder: {error}") from error
     there = tuple(clip for clip in result.data.clips if clip.path.exists())
-    data = replace(result.data, clips=there)
-    for label, outcomes in _by_class(data, frame_outcomes(result.rows, data)):
+    data, decoded = replace(result.data, clips=there), result.source.decoded_frames
+    seen = (
+        outcome
+        for outcome in frame_outcomes(result.rows, data)
+        if outcome.frame < decoded.get(outcome.clip.video, outcome.clip.frames)
+    )
+    for label, outcomes in _by_class(data, seen):
         for kind, chosen in zip(("best", "worst"), best_and_worst(outcomes, number), strict=True):
             if chosen:
                 path = folder / f"{label}.{kind}.png"
@@ -67,7 +72,7 @@ def draw(outcome: FrameOutcome) -> NDArray[np.uint8]:
     """The frame (H, W, 3) with the true boxes, tagged "truth", under the one that was found."""
     found = [outcome.found] if outcome.found else []
     truth = [Detection("truth", box.class_index, 1.0, box.box_xyxy) for box in outcome.truth]
-    return annotate(ClipFrames().of(outcome.clip)[outcome.frame], [*found, *truth])
+    return annotate(decode_clip(outcome.clip)[outcome.frame], [*found, *truth])
 
 
 def _score(outcome: FrameOutcome) -> float:

@@ -1,15 +1,18 @@
 """The JSON files of earlier evaluations, read back to be compared."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from tubedet.errors import DatasetError
 from tubedet.evaluation.scoring import ON_ANNOTATED
+
+Key = TypeVar("Key", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +21,14 @@ class RunFigures:
 
     Attributes:
         name: of the file, without its suffix.
-        setting: data, split, part, boxes and rule: only runs of one setting can be compared.
+        setting: data, split, part, boxes, rule, device and precision, and whether the network was
+            compiled: only figures of one setting can be compared.
         trimmed: f-mAP on annotated frames by IoU threshold.
         all_frames: the same on all frames.
         curve: f-mAP on annotated frames at 0.05 … 0.95.
         frames_per_second: by batch size; empty where no network was run.
+        deviation: sample standard deviation of `trimmed`; empty of a single run.
+        deviation_on_all_frames: the same of `all_frames`.
     """
 
     name: str
@@ -31,6 +37,8 @@ class RunFigures:
     all_frames: dict[float, float]
     curve: dict[float, float]
     frames_per_second: dict[int, float]
+    deviation: dict[float, float] = field(default_factory=dict)
+    deviation_on_all_frames: dict[float, float] = field(default_factory=dict)
 
 
 def read_run(path: Path) -> RunFigures:
@@ -40,8 +48,9 @@ def read_run(path: Path) -> RunFigures:
         rate, batch_size = figures["frames_per_second"], figures["batch_size"]
         return RunFigures(
             name=path.stem,
-            setting=f"{figures['data']}, split {figures['split']}, part {figures['part']}; "
-            f"{figures['protocol'].removeprefix(ON_ANNOTATED)}",
+            setting=f"{figures['data']}, split {figures['split']}, part {figures['part']}"
+            f"{_absent(figures)}; {figures['protocol'].removeprefix(ON_ANNOTATED)}"
+            f"{_measured_on(figures)}",
             trimmed=_by_threshold(figures["f_map"]),
             all_frames=_by_threshold(figures["f_map_all_frames"]),
             curve=_by_threshold(figures["f_map_curve"]),
@@ -51,6 +60,45 @@ def read_run(path: Path) -> RunFigures:
         raise DatasetError(
             f"{path}: expected a file of `tubedet evaluate --json`: {error!r}"
         ) from error
+
+
+def _absent(figures: dict[str, Any]) -> str:
+    """How much of the part was there, if not all of it."""
+    there, absent = figures["videos"], len(figures["missing_videos"])
+    return f" ({there} of {there + absent} videos)" if absent else ""
+
+
+def mean_of(runs: Sequence[RunFigures], name: str) -> RunFigures:
+    """Runs that differ in their seed alone, as one."""
+    settings = " and ".join(dict.fromkeys(run.setting for run in runs))
+    seeds = f"; mean ± sample standard deviation of {len(runs)} seeds" if len(runs) > 1 else ""
+    rates = [run.frames_per_second for run in runs]
+    return RunFigures(
+        name=name,
+        setting=settings + seeds,
+        trimmed=_over_runs(fmean, [run.trimmed for run in runs]),
+        all_frames=_over_runs(fmean, [run.all_frames for run in runs]),
+        curve=_over_runs(fmean, [run.curve for run in runs]),
+        frames_per_second=_over_runs(fmean, [rate for rate in rates if rate]) if any(rates) else {},
+        deviation=_over_runs(stdev, [run.trimmed for run in runs]) if seeds else {},
+        deviation_on_all_frames=_over_runs(stdev, [run.all_frames for run in runs])
+        if seeds
+        else {},
+    )
+
+
+def _over_runs(
+    take: Callable[[list[float]], float], figures: Sequence[dict[Key, float]]
+) -> dict[Key, float]:
+    return {key: take([each[key] for each in figures]) for key in figures[0]}
+
+
+def _measured_on(figures: dict[str, Any]) -> str:
+    """Device and precision; nothing of rows from a file, and of files that do not say."""
+    if not figures.get("device"):
+        return ""
+    compiled = ", compiled" if ", compiled" in figures["detector"] else ""
+    return f"; on {figures['device']} in {figures['precision']}{compiled}"
 
 
 def settings_of(runs: Sequence[RunFigures]) -> list[str]:

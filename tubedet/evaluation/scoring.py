@@ -4,7 +4,8 @@ Nothing here needs a network: the rows may come from a detector (`evaluate`) or 
 (`detection_rows`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -49,8 +50,16 @@ class Protocol:
 class Source:
     """Who detected: a detector and its weights, or a file.
 
-    `unnameable` are classes of the data that it doesn't know; `frames_per_second` is the rate from
-    decoding to boxes with `batch_size` pairs at once, None where nothing was run.
+    Attributes:
+        description: of the detector, or which file.
+        weights_sha256: of the detector.
+        unnameable: classes of the data that it doesn't know.
+        batch_size: pairs that the network saw at once.
+        frames_per_second: from decoding to boxes; None where nothing was run.
+        device: what ran it, by its maker's name.
+        precision: of its convolutions.
+        decoded_frames: by clip, where they are not as many as annotated.
+        failed_clips: why a clip could not be run, by clip.
     """
 
     description: str
@@ -58,6 +67,10 @@ class Source:
     unnameable: tuple[str, ...] = ()
     batch_size: int | None = None
     frames_per_second: float | None = None
+    device: str | None = None
+    precision: str | None = None
+    decoded_frames: Mapping[str, int] = field(default_factory=dict)
+    failed_clips: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +99,16 @@ class EvaluationResult:
         return [at for at in self.curve if at.iou_threshold in IOU_THRESHOLDS]
 
     @property
+    def boxes_not_decoded(self) -> int:
+        """True boxes of frames that did not decode: they count as missed."""
+        decoded = self.source.decoded_frames
+        return sum(
+            len(boxes)
+            for clip in self.data.clips
+            for boxes in clip.boxes_by_frame[decoded.get(clip.video, clip.frames) :]
+        )
+
+    @property
     def video_map(self) -> dict[str, float] | None:
         """Video-mAP at 0.2, 0.5, 0.75, and its mean over 0.5 to 0.95; None without tubes."""
         if self.tubes is None:
@@ -107,11 +130,16 @@ class EvaluationResult:
             "part": self.data.part,
             "detector": self.source.description,
             "weights_sha256": self.source.weights_sha256,
+            "device": self.source.device,
+            "precision": self.source.precision,
             "batch_size": self.source.batch_size,
             "frames_per_second": self.source.frames_per_second,
             "videos": len(self.data.clips),
             "frames": self.data.frames,
             "missing_videos": list(self.data.missing_videos),
+            "failed_clips": dict(self.source.failed_clips),
+            "decoded_frames_of_other_lengths": dict(self.source.decoded_frames),
+            "boxes_not_decoded": self.boxes_not_decoded,
             "unnameable_classes": list(self.source.unnameable),
             "f_map": {str(at.iou_threshold): at.mean for at in self.trimmed},
             "f_map_all_frames": {str(at.iou_threshold): at.mean for at in self.all_frames},

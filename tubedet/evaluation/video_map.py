@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tubedet.boxes import iou_rowwise
 from tubedet.errors import DatasetError
 from tubedet.evaluation.frame_map import (
     MeanPrecision,
     boxes_of,
     count_truths,
-    iou_rowwise,
     matched,
     mean_precision,
 )
