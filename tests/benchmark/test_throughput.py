@@ -1,16 +1,17 @@
 """The benchmark with narrow networks: which figures there are, not how large they are."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.synthetic_video import write_video
 from tubedet.benchmark import throughput
 from tubedet.cli.app import app
-from tubedet.models.presets import DetectorConfig, build_detector
+from tubedet.models.presets import DetectorConfig, build_detector, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
 
 
@@ -19,7 +20,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every network a sixteenth as wide, two rounds of hardly any length."""
 
     def build(config: DetectorConfig) -> TwoStreamDetector:
-        return build_detector(replace(config, width=1 / 16))
+        return build_detector(config_from_dict({**config.to_dict(), "width": 1 / 16}))
 
     monkeypatch.setattr(throughput, "build_detector", build)
     monkeypatch.setattr(throughput, "ROUNDS", 2)
@@ -50,6 +51,55 @@ def test_every_preset_has_a_line_for_each_of_the_paper_s_batch_sizes(
     assert min(content["peaks"].values()) > 0
     assert "random" in result.stdout
     assert "needs flow images" in result.stdout
+
+
+def test_a_card_is_named_with_its_memory_and_its_own_peak_and_waited_for(
+    narrow: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The network stays on the processor: only what is said and waited for is the card's."""
+    card = torch.device("cuda:0")
+    waits: list[torch.device] = []
+    monkeypatch.setattr(throughput, "pick_device", lambda _: card)
+    monkeypatch.setattr(throughput, "convolution_peaks", lambda device: {"fp16": 700_000.0})
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA Card")
+    memory = SimpleNamespace(total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: memory)
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    figures = tmp_path / "f.json"
+    words = ["--preset", "brox", "--device", "cpu", "--json", str(figures)]
+
+    result = CliRunner().invoke(app, ["benchmark", "a.mp4", *words])
+
+    assert result.exit_code == 0, result.output
+    assert "NVIDIA Card, 24 GiB" in result.stdout
+    assert "convolution peak of NVIDIA Card: 700000 GFLOP/s in fp16" in result.stdout
+    content = json.loads(figures.read_text("utf-8"))
+    assert (content["device_name"], content["memory_bytes"]) == ("NVIDIA Card", 25_769_803_776)
+    assert content["peaks"] == {"fp16": 700_000.0}
+    assert waits == [card] * 8  # before and after: two rounds of two batch sizes
+
+
+def test_a_compiled_network_is_measured_as_such(
+    narrow: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The compiler is stood in for: what it makes of a network is the network."""
+    compiled: list[str | None] = []
+
+    def compile_(forward: object, *, mode: str | None, dynamic: bool) -> object:
+        compiled.append(mode)
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    figures = tmp_path / "f.json"
+    words = ["--preset", "brox", "--device", "cpu", "--compile", "--json", str(figures)]
+
+    result = CliRunner().invoke(app, ["benchmark", "a.mp4", *words])
+
+    assert result.exit_code == 0, result.output
+    assert compiled == [None]
+    rows = json.loads(figures.read_text("utf-8"))["rows"]
+    assert {row["detector"].partition(", ")[2] for row in rows} == {"compiled"}
+    assert ", compiled, medians of five rounds" in result.stdout
 
 
 def test_an_unknown_preset_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -1,38 +1,57 @@
-"""The machine that figures are measured on: its name, and what its convolutions can do at best."""
+"""What the convolutions of a machine can do at best, and waiting for its device."""
 
-import platform
 import time
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from tubedet.runtime.torch import DTYPES, Precision
+
 CHANNELS, SIDE, KERNEL = 256, 40, 3
 # Two operations, a multiplication and an addition, for every weight at every place.
 CONVOLUTION_GFLOP = 2 * CHANNELS**2 * KERNEL**2 * SIDE**2 / 1e9
+IMAGES_ON_GPU = 64  # one alone is done before the next is launched
+# Those of which `pick_precision` takes one by itself.
+PRECISIONS_ON_CPU: tuple[Precision, ...] = ("fp32", "bf16")
 
 
-def processor_name() -> str:
-    """The processor as its maker calls it; "unknown" where the system does not say."""
-    file = Path("/proc/cpuinfo")  # Linux; Python's own `platform` says no more than "x86_64" there
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.processor()) or "unknown"
+def convolution_peaks(device: torch.device) -> dict[Precision, float]:
+    """GFLOP/s by precision; fp32 of a GPU is what PyTorch's settings make of it, such as TF32."""
+    precisions = PRECISIONS_ON_CPU if device.type == "cpu" else tuple(DTYPES)
+    return {name: convolution_peak(DTYPES[name], device) for name in precisions}
 
 
-def convolution_peak(dtype: torch.dtype, repeats: int = 20) -> float:
-    """GFLOP/s of a convolution large enough to keep the CPU busy: 256 to 256, 3x3, at 40x40.
+def convolution_peak(dtype: torch.dtype, device: torch.device, repeats: int = 20) -> float:
+    """GFLOP/s of a convolution large enough to keep the device busy: 256 to 256, 3x3, at 40x40.
 
     Channels lie innermost, as in `runtime.torch`. The first pass, which prepares the kernel, is not
     counted.
     """
-    layer = nn.Conv2d(CHANNELS, CHANNELS, KERNEL, padding=1, bias=False).to(dtype)
+    images = 1 if device.type == "cpu" else IMAGES_ON_GPU
+    layer = nn.Conv2d(CHANNELS, CHANNELS, KERNEL, padding=1, bias=False).to(device, dtype)
     layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
-    image = torch.rand(1, CHANNELS, SIDE, SIDE)
-    image = image.to(dtype).contiguous(memory_format=torch.channels_last)
+    image = torch.rand(images, CHANNELS, SIDE, SIDE).to(device, dtype)
+    image = image.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         layer(image)
+        wait_for(device)
         started = time.perf_counter()
         for _ in range(repeats):
             layer(image)
-        return repeats * CONVOLUTION_GFLOP / (time.perf_counter() - started)
+        wait_for(device)
+        return repeats * images * CONVOLUTION_GFLOP / (time.perf_counter() - started)
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given: a clock that is read before sees the launch."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """Of a card; None of what shares the memory of the machine."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.get_device_properties(device).total_memory

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from tubedet.benchmark.machine import convolution_peak, processor_name
+from tubedet.benchmark.machine import convolution_peaks, memory_bytes, wait_for
 from tubedet.checkpoints.catalog import catalog
 from tubedet.labels import UCF101_24
-from tubedet.models.presets import DetectorConfig, build_detector
+from tubedet.models.presets import build_detector, config_from_dict
 from tubedet.models.yolov2.anchors import VOC_2016
 from tubedet.pipeline import load_detector, process_video
 from tubedet.run.detection import DetectionWork
@@ -25,7 +25,8 @@ from tubedet.run.events import FrameDone
 from tubedet.run.jobs import VideoJob
 from tubedet.run.plan import RunPlan
 from tubedet.runtime.detector import Detector
-from tubedet.runtime.torch import TorchDetector, pick_device
+from tubedet.runtime.device_names import device_name, processor_name
+from tubedet.runtime.torch import Precision, TorchDetector, pick_device
 
 ROUNDS = 5
 BATCH_SIZES = (1, 4)  # the paper's
@@ -61,13 +62,26 @@ class RoundDone:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """All rows and the machine; `peaks` are GFLOP/s of a convolution on the processor, by type."""
+    """All rows and the machine.
+
+    Attributes:
+        processor: by its maker's name.
+        threads: of the processor.
+        torch_version: with which CUDA.
+        device: as PyTorch calls it.
+        device_name: by its maker's name.
+        memory_bytes: of a card, else None.
+        peaks: GFLOP/s of a convolution on the device, by precision.
+        rows: one a preset and batch size.
+    """
 
     processor: str
     threads: int
     torch_version: str
     device: str
-    peaks: dict[str, float]
+    device_name: str
+    memory_bytes: int | None
+    peaks: dict[Precision, float]
     rows: tuple[Throughput, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,12 +96,12 @@ def benchmark_presets(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     device: str = "auto",
     precision: str = "auto",
+    compile: bool = False,
 ) -> Iterator[RoundDone | Benchmark]:
     """Measure some presets, yielding progress, and at the end the result.
 
-    In every round the processor's peak and all figures of a preset are taken one after the other,
-    so that what else the machine does meets them alike. `Detector.look` answers on the
-    processor, so a GPU has finished when it returns.
+    In every round the device's peak and all figures of a preset are taken one after the other, so
+    that what else the machine does meets them alike.
 
     Args:
         video: its first frames go through the pipeline.
@@ -95,51 +109,60 @@ def benchmark_presets(
         batch_sizes: pairs that the network sees at once.
         device: see `pick_device`.
         precision: see `pick_precision`.
+        compile: see `TorchDetector`.
 
     Raises:
         VideoError: if the file is no video.
         UsageError: if the device or the precision cannot be had.
     """
-    peaks: list[tuple[float, float]] = []
+    place = pick_device(device)
+    peaks: list[dict[Precision, float]] = []
     rows: list[Throughput] = []
     total, done = len(presets) * ROUNDS, 0
     for preset in presets:
-        detector, weights = _detector(preset, device, precision)
-        cases = [_Case(detector, size, video) for size in batch_sizes]
+        detector, weights = _detector(preset, device, precision, compile=compile)
+        cases = [_Case(detector, size, video, place) for size in batch_sizes]
         for _ in range(ROUNDS):
-            peaks.append((convolution_peak(torch.float32), convolution_peak(torch.bfloat16)))
+            peaks.append(convolution_peaks(place))
             for case in cases:
                 case.measure()
             done += 1
             yield RoundDone(done, total)
         rows += [case.row(preset, weights) for case in cases]
-    fp32, bf16 = (statistics.median(each) for each in zip(*peaks, strict=True))
     yield Benchmark(
         processor=processor_name(),
         threads=torch.get_num_threads(),
         torch_version=torch.__version__,
-        device=str(pick_device(device)),
-        peaks={"fp32": fp32, "bf16": bf16},
+        device=str(place),
+        device_name=device_name(place),
+        memory_bytes=memory_bytes(place),
+        peaks={name: statistics.median(peak[name] for peak in peaks) for name in peaks[0]},
         rows=tuple(rows),
     )
 
 
-def _detector(preset: str, device: str, precision: str) -> tuple[Detector, str]:
+def _detector(preset: str, device: str, precision: str, *, compile: bool) -> tuple[Detector, str]:
     """The preset's network, and where its weights are from."""
     if any(entry.name == preset and entry.path for entry in catalog()):
-        return load_detector(preset, device=device, precision=precision), "bundled"
-    config = DetectorConfig(
-        preset=preset, class_names=UCF101_24, anchors_wh=VOC_2016, input_size=320
+        bundled = load_detector(preset, device=device, precision=precision, compile=compile)
+        return bundled, "bundled"
+    config = config_from_dict(
+        {"preset": preset, "class_names": UCF101_24, "anchors_wh": VOC_2016, "input_size": 320}
     )
-    network = build_detector(config)
-    return TorchDetector(network, config, device=device, precision=precision), "random"
+    detector = TorchDetector(
+        build_detector(config), config, device=device, precision=precision, compile=compile
+    )
+    return detector, "random"
 
 
 class _Case:
     """One detector at one batch size, and what was measured of it so far."""
 
-    def __init__(self, detector: Detector, batch_size: int, video: Path) -> None:
+    def __init__(
+        self, detector: Detector, batch_size: int, video: Path, device: torch.device
+    ) -> None:
         self.detector, self.batch_size, self.video = detector, batch_size, video
+        self.device = device
         self.clip = 255 * torch.rand(batch_size, 3, 2, detector.input_size, detector.input_size)
         self.network: list[float] = []
         self.pipeline: list[float] = []
@@ -151,9 +174,11 @@ class _Case:
 
     def measure(self) -> None:
         """Take each figure once."""
+        wait_for(self.device)
         started = time.perf_counter()
         for _ in range(self.predictions):
             self._predict()
+        wait_for(self.device)
         seconds = time.perf_counter() - started
         self.network.append(self.predictions * self.batch_size / seconds)
         if not self.detector.uses_flow_images:
@@ -161,8 +186,9 @@ class _Case:
 
     def _predict(self) -> None:
         """One batch, every pair of it in the middle of a video."""
-        for glimpse in self.detector.look(self.clip):
-            self.detector.predict(glimpse, [glimpse] * (2 * self.detector.reach + 1))
+        window = 2 * self.detector.context_frames + 1
+        for prediction in self.detector.predict(self.clip):
+            self.detector.decode(prediction, [prediction] * window)
 
     def _pipeline_fps(self) -> float:
         plan = RunPlan(max_frames=self.predictions * self.batch_size, batch_size=self.batch_size)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from tubedet.cli.console import say, show_table, with_bar
+from tubedet.cli.detect_options import Compile
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def benchmark(
     json: Annotated[Path | None, Option(help="Write all figures to this file.")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, mps.")] = "auto",
     precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    compile: Compile = False,
     debug: Annotated[bool, Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
     """Measure frames a second of the presets at batch 1 and 4 (Table IV).
@@ -35,7 +37,7 @@ def benchmark(
     if unknown := sorted(set(presets or ()) - set(PRESETS)):
         raise UsageError(f"--preset {unknown[0]}: not one of {', '.join(PRESETS)}")
     chosen = presets or PRESETS
-    events = benchmark_presets(video, chosen, device=device, precision=precision)
+    events = benchmark_presets(video, chosen, device=device, precision=precision, compile=compile)
     total = len(chosen) * ROUNDS + 1  # the result is the last event
     *_, result = with_bar(events, "benchmark", total)
     assert isinstance(result, Benchmark)
@@ -51,7 +53,9 @@ def benchmark(
 def _show(result: "Benchmark") -> None:
     peaks = ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in result.peaks.items())
     say(f"{result.processor}, {result.threads} threads, PyTorch {result.torch_version}")
-    say(f"convolution peak of the processor: {peaks}")
+    if result.memory_bytes is not None:
+        say(f"{result.device_name}, {result.memory_bytes / 2**30:.0f} GiB")
+    say(f"convolution peak of {result.device_name}: {peaks}")
     how = result.rows[0].detector.partition(" on ")[2]
     say(f"frames a second on {how}, medians of five rounds; pipeline: decode to annotated MP4")
     show_table(
