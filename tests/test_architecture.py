@@ -22,6 +22,7 @@ LAYERS = (
     {"pipeline"},
     {"evaluation", "batch", "benchmark"},
     {"training"},
+    {"experiment"},
     {"cli"},
 )
 HOMES = {

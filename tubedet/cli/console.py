@@ -90,7 +90,9 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def with_bar(work: Iterable[Item], words: str, total: int | None = None) -> Iterator[Item]:
     """What the work yields, with a bar on stderr meanwhile that advances with each."""
-    return iter(track(work, words, total, console=Console(stderr=True), transient=True))
+    console = Console(stderr=True)
+    shown = console.is_terminal  # elsewhere a bar that ends early leaves an empty line
+    return iter(track(work, words, total, console=console, transient=True, disable=not shown))
 
 
 class _BarView:
