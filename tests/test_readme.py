@@ -4,9 +4,9 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,11 +24,11 @@ from tests.ucf_layout import tube, video_record, write_layout
 from tubedet import errors, pipeline
 from tubedet.cli.app import app
 from tubedet.labels import UCF101_24
-from tubedet.models.presets import PRESETS, DetectorConfig, build_detector
+from tubedet.models.presets import PRESETS, build_detector, config_from_dict
 from tubedet.models.yolov2.anchors import VOC_2016
 from tubedet.runtime.torch_flow import TorchFlow
 from tubedet.training.paper_recipes import RECIPES
-from tubedet.training.recipes import Recipe
+from tubedet.training.recipes import LightRecipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -125,7 +125,7 @@ def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_every_recipe_has_its_command() -> None:
     named = set(re.findall(r"--recipe (\S+)", README)) - {"R"}
-    assert named == set(RECIPES) - {"light"}
+    assert named == set(RECIPES) - {"light", "two-stream"}
     lines = [line for line in README.splitlines() if "`--recipe " in line and line.startswith("|")]
     train = vars(typer.main.get_command(app))["commands"]["train"]
     options = {option.opts[0] for option in train.params}
@@ -145,9 +145,10 @@ def test_every_make_target_is_in_the_makefile() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_table_of_networks_says_their_sizes_and_costs(preset: str) -> None:
-    config = DetectorConfig(preset=preset, class_names=UCF101_24, anchors_wh=VOC_2016)
+    settings: dict[str, Any] = {"preset": preset, "class_names": UCF101_24, "anchors_wh": VOC_2016}
     if preset == "light":  # as it is trained
-        config = replace(config, flow_size=Recipe().flow_size, refined_flow=True)
+        settings |= {"flow_size": LightRecipe().flow_size, "coarse_to_fine": True}
+    config = config_from_dict(settings)
     with torch.device("meta"):
         network = build_detector(config).eval()
         with FlopCounterMode(display=False) as counter:
