@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from tubedet.checkpoints.native import load_checkpoint, save_checkpoint
-from tubedet.models.presets import DetectorConfig, build_detector
+from tubedet.models.presets import build_detector, config_from_dict
 
 LICENCE = "CC-BY-4.0"
 SOURCE = (
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network, header = load_checkpoint(options.checkpoint)
     sizes = {"input_size": options.input_size, "flow_size": options.flow_size}
     chosen = {name: size for name, size in sizes.items() if size is not None}
-    config = DetectorConfig.from_dict({**header.config, **chosen})
+    config = config_from_dict({**header.config, **chosen})
     sized = build_detector(config)
     sized.load_state_dict(network.state_dict())
     metrics = dict(header.metrics)

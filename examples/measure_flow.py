@@ -24,7 +24,7 @@ from tubedet.evaluation.flow_comparison import (
     video_pair,
 )
 from tubedet.evaluation.flow_error import FlowEstimator, compare_flow, dis_estimator, zero_flow
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.presets import config_from_dict
 from tubedet.render.contact_sheet import write_png
 
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--picture", nargs=3, metavar=("VIDEO", "FRAME", "FILE"))
     options = parser.parse_args(arguments)
-    config = DetectorConfig.from_dict(read_header(options.checkpoints[0]).config)
+    config = config_from_dict(read_header(options.checkpoints[0]).config)
     estimators: dict[str, FlowEstimator] = {"zero flow": zero_flow, "DIS-fast": dis_estimator()}
     if options.pretrained:
         estimators["before tuning"] = pretrained_estimator(options.pretrained, config)

@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tubedet.boxes import clip_xyxy, iou_xyxy, nms_xyxy
-from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.clip_frames import decode_clip
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
 
 SIDE, STRIDES, EVERY, MIN_SCORE = 416, (8, 16, 32), 3, 0.3
@@ -52,7 +52,7 @@ root, detector, target = sys.argv[1:]
 session = onnxruntime.InferenceSession(detector)
 regions: dict[str, dict[int, list[list[float]]]] = {}
 for clip in load_jhmdb_21(root, part="trainval").clips:
-    frames = ClipFrames().of(clip)
+    frames = decode_clip(clip)
     for t in range(0, clip.frames, EVERY):
         actors = np.array([box.box_xyxy for box in clip.boxes_by_frame[t]]).reshape(-1, 4)
         found = bystanders(find_people(session, frames[t]), actors)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tubedet.models.motion_input import FLOW_OFFSET, FLOW_SCALE
+from tubedet.models.motion_stream import FLOW_OFFSET, FLOW_SCALE
 from tubedet.video.preprocess import encode_flow_image
 from tubedet.writers.frame_files import FrameFilesWriter
 from tubedet.writers.writer import FlowArray
