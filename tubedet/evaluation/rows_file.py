@@ -195,14 +195,9 @@ class RowsFile:
             raise OutputError(f"{self.path}: cannot keep the rows: {error}") from error
 
 
-@contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
+def sole_writer(path: Path) -> RunLock:
     """Nobody else writes what is kept under this name; OutputError if somebody does."""
-    lock = RunLock(path.with_name(f".{path.name}.lock"), path)
-    try:
-        yield
-    finally:
-        lock.release()
+    return RunLock(path.with_name(f".{path.name}.lock"), path)
 
 
 def _line(value: Mapping[str, object]) -> str:

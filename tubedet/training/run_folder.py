@@ -15,7 +15,7 @@ the state never claims a best checkpoint that is not there yet.
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -63,17 +63,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def sole_writer(self) -> Iterator[None]:
+    def sole_writer(self) -> AbstractContextManager[object]:
         """Nobody else trains in this folder; OutputError if somebody does."""
-        if not self.writes:
-            yield
-            return
-        lock = RunLock(self.folder / ".run.lock", self.folder)
-        try:
-            yield
-        finally:
-            lock.release()
+        return RunLock(self.folder / ".run.lock", self.folder) if self.writes else nullcontext()
 
     def close(self) -> None:
         """Wait until last.safetensors is written; OutputError as in `flush`."""

@@ -1,7 +1,7 @@
 """One run at a time for the outputs of a video."""
 
 import warnings
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,8 +14,8 @@ class BeingWrittenError(OutputError):
     """Another run is writing the same outputs."""
 
 
-class RunLock:
-    """Held from the beginning; its hidden file is gone when it is released.
+class RunLock(AbstractContextManager["RunLock"]):
+    """Held from the beginning, to the end of a `with`; its hidden file is gone when it is released.
 
     A killed run leaves the file, but not the lock.
     """
@@ -42,6 +42,9 @@ class RunLock:
                     f"{final}: another run is writing it; wait for that run to end, or choose "
                     "another output folder"
                 ) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let other runs begin; nothing happens the second time."""
