@@ -177,17 +177,7 @@ if __name__ == "__main__":
 def test_ctrl_c_at_a_terminal_ends_a_run_and_its_workers_without_their_tracebacks(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "run.py").write_text(INTERRUPTED)
-    run = subprocess.Popen(
-        [sys.executable, str(tmp_path / "run.py")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert run.stdout
-    assert run.stdout.readline() == "ready\n"
+    run = begun(tmp_path)
 
     os.killpg(run.pid, signal.SIGINT)
     _, complaint = run.communicate(timeout=60)
@@ -199,23 +189,28 @@ def test_ctrl_c_at_a_terminal_ends_a_run_and_its_workers_without_their_traceback
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
 def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "run.py").write_text(INTERRUPTED)
+    run = begun(tmp_path)
+
+    run.kill()
+    run.communicate(timeout=60)
+
+    wait_until_gone(run.pid)
+
+
+def begun(folder: Path) -> subprocess.Popen[str]:
+    """A run that has two workers, in a process group of its own."""
+    (folder / "run.py").write_text(INTERRUPTED)
     run = subprocess.Popen(
-        [sys.executable, str(tmp_path / "run.py")],
+        [sys.executable, str(folder / "run.py")],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert run.stdout
-    with run.stdout:
-        assert run.stdout.readline() == "ready\n"
-
-    run.kill()
-    run.wait()
-
-    wait_until_gone(run.pid)
+    assert run.stdout.readline() == "ready\n"
+    return run
 
 
 def wait_until_gone(group: int) -> None:
