@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from tests.movinet_file import write_made_movinet
 from tests.voc_files import (
     HEADER_2016,
     HEADER_TODAY,
@@ -40,12 +41,14 @@ from tests.voc_files import (
 from tubedet.checkpoints import foreign_weights, known_shift
 from tubedet.checkpoints.darknet_weights import read_darknet
 from tubedet.checkpoints.flownet2_nvidia import read_flownet2
+from tubedet.checkpoints.movinet_tflite import load_video_backbone
 from tubedet.checkpoints.native import load_partial
 from tubedet.checkpoints.voc_weights import VocWeights
 from tubedet.checkpoints.yolo2_pytorch import read_h5, read_npz
 from tubedet.cli.app import app
 from tubedet.errors import WeightsError
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
+from tubedet.models.light.video_backbone import VideoBackbone
 
 ROOT = Path(__file__).parents[2]
 MUTANTS = int(os.environ.get("MUTANTS", "200"))
@@ -60,7 +63,7 @@ FLOW_NETWORKS: dict[str, tuple[str, type[nn.Module]]] = {
     "FlowNet2-SD zip": ("flownet2-sd", FlowNet2SD),
 }
 VOC_FORMS = ["darknet 2016", "darknet conv64", "darknet backbone", "h5", "npz", "npz backbone"]
-FORMS = [*FLOW_NETWORKS, *VOC_FORMS]
+FORMS = [*FLOW_NETWORKS, *VOC_FORMS, "movinet"]
 # Runs the command line after it and prints the most memory that it held at once, in kB. What
 # getrusage says of a process includes the memory of the one that started it.
 PROGRAM = """
@@ -127,6 +130,8 @@ def make(form: str, folder: Path, width: float = NARROW) -> Form:
     path = folder / form.replace(" ", "_")
     if form in FLOW_NETWORKS:
         return make_flow(form, path, width)
+    if form == "movinet":  # in 8 bits: its own test compares the numbers
+        return Form(write_made_movinet(path), "light", read_movinet, {})
     arrays = narrow_arrays("conv64" if form == "darknet conv64" else "direct", width=width)
     if form.endswith("backbone"):
         arrays = backbone_of(arrays)
@@ -139,6 +144,12 @@ def make(form: str, folder: Path, width: float = NARROW) -> Form:
     header = HEADER_TODAY if form == "darknet conv64" else HEADER_2016
     content = write_darknet_file(path, arrays, header).read_bytes()
     return Form(path, "brox", of_voc(read_darknet, width), find_places(content, arrays))
+
+
+def read_movinet(path: Path) -> dict[str, Tensor]:
+    backbone = VideoBackbone()
+    load_video_backbone(path, backbone)
+    return backbone.state_dict()
 
 
 def make_flow(form: str, path: Path, width: float) -> Form:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.movinet_file import write_made_movinet
 from tests.voc_files import (
     HEADER_2016,
     NARROW,
@@ -22,6 +23,7 @@ from tubedet.checkpoints.catalog import sha256_of
 from tubedet.checkpoints.flownet2_nvidia import read_flownet2
 from tubedet.checkpoints.foreign_exports import export_flow, export_stream
 from tubedet.checkpoints.foreign_weights import import_weights
+from tubedet.checkpoints.movinet_tflite import load_video_backbone
 from tubedet.checkpoints.native import (
     CheckpointHeader,
     load_checkpoint,
@@ -31,6 +33,7 @@ from tubedet.checkpoints.native import (
 )
 from tubedet.errors import OutputError, UsageError, WeightsError
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
+from tubedet.models.light.video_backbone import VideoBackbone
 from tubedet.models.presets import PaperConfig, build_detector, config_from_dict
 
 NETWORKS = {"flownet2": FlowNet2, "flownet2-css": FlowNet2CSS, "flownet2-sd": FlowNet2SD}
@@ -44,6 +47,11 @@ def flow_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def voc_file(tmp_path: Path) -> Path:
     return write_darknet_file(tmp_path / "yolo-voc.weights", narrow_arrays(), HEADER_2016)
+
+
+@pytest.fixture
+def movinet_file(tmp_path: Path) -> Path:
+    return write_made_movinet(tmp_path / "made.tflite")
 
 
 def write_flow(path: Path, preset: str) -> Path:
@@ -138,7 +146,10 @@ def test_the_scale_and_the_upsampling_of_flow_can_be_given(flow_file: Path, tmp_
         ("flownet2-sd", {"sd_scale": 0.0}, r"SD scale 0\.0: expected a positive number"),
         ("flownet2-sd", {"sd_scale": float("inf")}, "SD scale inf: expected a positive number"),
         ("flownet2-sd", {"sd_scale": float("nan")}, "SD scale nan: expected a positive number"),
-        ("brox", {"align_corners": True}, "align corners: preset brox has no flow network"),
+        ("brox", {"align_corners": True}, "align corners: preset brox takes no published flow"),
+        ("light", {"align_corners": True}, "align corners: preset light takes no published flow"),
+        ("light", {"sd_scale": 20.0}, r"SD scale 20\.0: expected a positive number, for flown"),
+        ("light", {"passthrough": "darknet"}, "passthrough darknet: preset light has none"),
     ],
 )
 def test_an_option_that_means_nothing_is_a_usage_error(
@@ -184,10 +195,53 @@ def test_two_files_for_a_part_or_a_preset_without_it_are_a_usage_error(
     for files, preset, complaint in (
         ([voc_file, voc_file.with_name("other")], "brox", "2 files for the streams"),
         ([flow_file], "brox", "preset brox has no flow network"),
-        ([voc_file], "light", "preset light: published weights fit none"),
+        ([voc_file, flow_file], "light", "2 files for the video backbone"),
+        ([], "light", "preset light: expected the file of its video backbone, found none"),
         ([voc_file], "yolov9", "preset yolov9: published weights fit none"),
     ):
         voc_file.with_name("other").write_bytes(voc_file.read_bytes())
+        with pytest.raises(UsageError, match=complaint):
+            import_weights(files, preset, width=NARROW)
+
+
+def test_light_takes_its_video_backbone_and_leaves_the_rest_open(
+    movinet_file: Path, tmp_path: Path
+) -> None:
+    tensors, header = imported(tmp_path / "w", movinet_file, preset="light")
+    backbone = VideoBackbone()
+    load_video_backbone(movinet_file, backbone)
+    expected = {f"rgb_stream.backbone.{name}": t for name, t in backbone.state_dict().items()}
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
+    streams = [f"rgb_stream.{part}" for part in ("fine", "coarse", "join")]
+    assert header.missing == ("flow", *streams, "motion_stream", "fusion", "context_window")
+    assert header.config == {
+        "preset": "light",
+        "class_names": [],
+        "anchors_wh": [],
+        "input_size": 256,
+        "flow_size": 192,
+        "dropout": 0.0,
+    }
+    assert header.source == f"made.tflite, SHA-256 {sha256_of(movinet_file)}"
+    assert header.licence == "Apache-2.0"
+    weights = import_weights([movinet_file], "light")
+    assert weights.flow is None
+    assert [file.known_as for file in weights.files] == [None]
+
+
+def test_light_takes_no_other_file(flow_file: Path, voc_file: Path) -> None:
+    for path in (flow_file, voc_file):
+        with pytest.raises(WeightsError, match=f"{path}: expected MoViNet-A0-Stream.*another kind"):
+            import_weights([path], "light")
+
+
+@pytest.mark.parametrize("preset", [*NETWORKS, "brox"])
+def test_a_video_backbone_is_for_light_alone(
+    preset: str, movinet_file: Path, voc_file: Path
+) -> None:
+    for files in ([movinet_file], [voc_file, movinet_file]):
+        complaint = f"preset {preset} has no video backbone for {movinet_file}; take light"
         with pytest.raises(UsageError, match=complaint):
             import_weights(files, preset, width=NARROW)
 
@@ -285,6 +339,18 @@ def test_the_flow_network_is_exported_as_it_came(flow_file: Path, tmp_path: Path
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert read_flownet2(tmp_path / "out", before, "FlowNet2-SD").keys() == before.keys()
+
+
+def test_light_has_no_stream_of_darknet_19_to_export(movinet_file: Path, tmp_path: Path) -> None:
+    imported(tmp_path / "w", movinet_file, preset="light")
+    for part in ("rgb_stream", "motion_stream"):
+        with pytest.raises(WeightsError, match=f"expected a {part} of Darknet-19, found none"):
+            export_stream(tmp_path / "w", part, tmp_path / "out")
+    with pytest.raises(WeightsError, match="expected a flow network, found none"):
+        export_flow(tmp_path / "w", tmp_path / "out")
+    with pytest.raises(WeightsError, match="train first: tubedet train --preset light --init"):
+        load_checkpoint(tmp_path / "w")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_not_there_cannot_be_exported(flow_file: Path, tmp_path: Path) -> None:

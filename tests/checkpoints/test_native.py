@@ -191,6 +191,12 @@ def test_a_configuration_that_cannot_be_built_is_refused(
     assert "describes no network" in complaint(checkpoint)
 
 
+def test_light_of_former_releases_is_refused_by_name(checkpoint: Path) -> None:
+    former = {"preset": "light", "streams": "both", "context_frames": 16, "coarse_to_fine": True}
+    rewrite(checkpoint, lambda _, header: header["config"].update(former))
+    assert "light as it was before it had a video backbone is no longer" in complaint(checkpoint)
+
+
 @pytest.mark.parametrize("config", [None, [], "flownet2"], ids=repr)
 def test_a_configuration_that_is_not_an_object_is_refused(config: Any, checkpoint: Path) -> None:
     rewrite(checkpoint, lambda _, header: header.update(config=config))

@@ -7,7 +7,9 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from tests.golden import PROJECT_ROOT
 from tests.known_flow import KnownFlow
+from tests.movinet_file import write_made_movinet
 from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints import foreign_weights
@@ -15,6 +17,9 @@ from tubedet.checkpoints.catalog import sha256_of
 from tubedet.checkpoints.native import load_partial, read_header
 from tubedet.cli.app import app
 from tubedet.models.flownet2.stacks import FlowNet2SD
+from tubedet.models.light.video_backbone import VideoBackbone
+
+PUBLISHED = PROJECT_ROOT.parent / "shared/data/weights/movinet-a0-stream-int8.tflite"
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +59,52 @@ def test_import_reports_what_it_read_and_what_is_missing(files: list[Path], tmp_
     verified = weights("verify", output)
     assert verified.exit_code == 0
     assert f"without fusion, {60 + 2 * 126} tensors, SHA-256" in verified.stdout
+
+
+def test_light_is_given_its_video_backbone(tmp_path: Path) -> None:
+    file, output = write_made_movinet(tmp_path / "made.tflite"), tmp_path / "start.safetensors"
+    result = weights("import", file, "--preset", "light", "-o", output)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"{file}: SHA-256 {sha256_of(file)}, not a file known to tubedet; compare it with your "
+        "source's",
+        f"{output}: without flow, rgb_stream.fine, rgb_stream.coarse, rgb_stream.join, "
+        "motion_stream, fusion, context_window",
+        f"train first: tubedet train --video-backbone {output} …",
+    ]
+    shown = weights("show", output)
+    count = sum(parameter.numel() for parameter in VideoBackbone().parameters())
+    for fact in ("light", "256 px", "none yet", "Apache-2.0", "made.tflite", f"{count:,}"):
+        assert fact in shown.stdout
+    verified = weights("verify", output)
+    assert verified.exit_code == 0
+    assert f"context_window, {len(VideoBackbone().state_dict())} tensors" in verified.stdout
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"{PUBLISHED} is not here")
+def test_the_published_backbone_is_called_by_its_name(tmp_path: Path) -> None:
+    result = weights("import", PUBLISHED, "--preset", "light", "-o", tmp_path / "w")
+    assert result.exit_code == 0, result.output
+    assert f"SHA-256 {sha256_of(PUBLISHED)}, MoViNet-A0-Stream, Kinetics-600, int8" in result.stdout
+
+
+def test_a_file_for_another_preset_is_refused_in_one_line(
+    files: list[Path], tmp_path: Path
+) -> None:
+    backbone, output = write_made_movinet(tmp_path / "made.tflite"), tmp_path / "w"
+    for preset in ("flownet2", "flownet2-css", "flownet2-sd", "brox"):
+        refused = weights("import", backbone, "--preset", preset, "--allow-random", "-o", output)
+        complaint = f"preset {preset} has no video backbone for {backbone}; take light"
+        assert (refused.exit_code, refused.stderr) == (2, f"tubedet: {complaint}\n")
+    for file in files:
+        refused = weights("import", file, "--preset", "light", "-o", output)
+        assert refused.exit_code == 4
+        assert f"{file}: expected MoViNet-A0-Stream" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+    both = weights("import", backbone, files[0], "--preset", "light", "-o", output)
+    assert both.exit_code == 2
+    assert "2 files for the video backbone" in both.stderr
+    assert not output.exists()
 
 
 def test_import_says_the_flow_of_a_known_shift_and_doubts_a_wrong_scale(

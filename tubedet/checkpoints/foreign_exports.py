@@ -7,7 +7,7 @@ from tubedet.checkpoints.flownet2_nvidia import write_flownet2
 from tubedet.checkpoints.native import ANY_HEAD, load_flow, load_partial
 from tubedet.checkpoints.voc_weights import is_of_backbone
 from tubedet.errors import WeightsError
-from tubedet.models.presets import config_from_dict
+from tubedet.models.presets import PaperConfig, config_from_dict
 from tubedet.models.yolov2.passthrough import PassthroughOrder
 
 
@@ -40,11 +40,11 @@ def export_stream(checkpoint: Path, part: str, output: Path) -> PassthroughOrder
     tensors, header = load_partial(checkpoint)
     prefix = f"{part}."
     stream = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    if header.config["preset"] == "light" or not stream:
+    config = config_from_dict({**header.config, **ANY_HEAD})
+    if not isinstance(config, PaperConfig) or not stream:
         raise WeightsError(f"{checkpoint}: expected a {part} of Darknet-19, found none")
     is_backbone = any(absent.startswith(prefix) for absent in header.missing)
     if is_backbone:
         stream = {n: t for n, t in stream.items() if is_of_backbone(n)}
     write_darknet(output, stream)
-    config = config_from_dict({**header.config, **ANY_HEAD})
     return None if is_backbone else config.passthrough

@@ -1,8 +1,8 @@
 """Published weights to start from, as one partial checkpoint.
 
-Files are recognised by their content, not by their names. VOC weights go into both streams: the
-motion stream's input is flow as an image of three channels (`motion_input.py`), so its first
-convolution takes the weights of the RGB one as they are.
+Files are recognised by their content, not by their names. In the paper's networks, VOC weights go
+into both streams: the motion stream's input is flow as an image of three channels
+(`motion_stream.py`), so its first convolution takes the weights of the RGB one as they are.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,26 @@ from typing import Any
 from torch import Tensor, nn
 
 from tubedet.checkpoints.catalog import sha256_of
-from tubedet.checkpoints.darknet_weights import HEADER_BYTES, read_darknet
-from tubedet.checkpoints.flownet2_nvidia import LEGACY_START as FLOW_START
+from tubedet.checkpoints.darknet_weights import read_darknet
 from tubedet.checkpoints.flownet2_nvidia import LICENCE as FLOW_LICENCE
 from tubedet.checkpoints.flownet2_nvidia import network_of, outline_flownet2, read_flownet2
-from tubedet.checkpoints.foreign_files import ZIP_START, opened_zip, refused_as
+from tubedet.checkpoints.foreign_kinds import kind_of
+from tubedet.checkpoints.movinet_tflite import LICENCE as BACKBONE_LICENCE
+from tubedet.checkpoints.movinet_tflite import SHA256 as BACKBONE_SHA256
+from tubedet.checkpoints.movinet_tflite import load_video_backbone
 from tubedet.checkpoints.native import ANY_HEAD, FUSED_HEAD, CheckpointHeader, lay_out
 from tubedet.checkpoints.voc_weights import HEAD
 from tubedet.checkpoints.yolo2_pytorch import read_h5, read_npz
 from tubedet.errors import UsageError, WeightsError
-from tubedet.models.presets import PaperConfig, build_detector, build_flow, config_from_dict
+from tubedet.models.light.detector import VIDEO_BACKBONE
+from tubedet.models.light.video_backbone import VideoBackbone
+from tubedet.models.presets import (
+    DetectorConfig,
+    PaperConfig,
+    build_detector,
+    build_flow,
+    config_from_dict,
+)
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.passthrough import PassthroughOrder
 
@@ -35,12 +45,13 @@ NETWORK_OF = {
 }
 PRESET_OF = {network: preset for preset, network in NETWORK_OF.items()}
 SCALED = "flownet2-sd"  # the preset whose flow has a scale to choose
-IMPORTABLE = (*NETWORK_OF, "brox")
+IMPORTABLE = (*NETWORK_OF, "brox", "light")
 VOC_READERS = {"darknet": read_darknet, "h5": read_h5, "npz": read_npz}
 # SHA-256 → name of published files: those whose hash we could learn without the file.
 # Source: the Git LFS pointer in github.com/ranata/wts, whose size is this layout's to the byte.
 KNOWN_FILES = {
     "9b8b4d2e15200d7be487c85d70e18c6be6fffbd1401e9b4eb48e8e0f585d1a1a": "darknet19_448.conv.23",
+    BACKBONE_SHA256: "MoViNet-A0-Stream, Kinetics-600, int8",
 }
 
 
@@ -86,8 +97,9 @@ def import_weights(
     """Read published weights into the parts of a preset that they are for.
 
     Args:
-        paths: at most one file of FlowNet2 weights and one of YOLOv2 weights, in any order.
-        preset: one of the paper's; its flow network is the file's.
+        paths: at most one file of FlowNet2 weights and one of YOLOv2 weights, in any order; for
+            `light` the one of its video backbone.
+        preset: one of the paper's, whose flow network is the file's, or `light`.
         allow_random: leave parts out that no file is for; training draws them at random.
         passthrough: order of the folded channels; None: what the file's own program does.
         sd_scale: of FlowNet2-SD; None: as in NVIDIA's class.
@@ -98,8 +110,13 @@ def import_weights(
         UsageError: if there are two files for a part, or the preset has no such parts.
         WeightsError: if a file cannot be read or does not fit, or there is none for a part.
     """
-    _require_options(preset, sd_scale, align_corners)
-    kinds = {path: _kind_of(path) for path in paths}
+    _require_options(preset, passthrough, sd_scale, align_corners)
+    kinds = {path: kind_of(path) for path in paths}
+    if preset == "light":
+        return _import_backbone(_only(list(paths), "the video backbone"))
+    for path, kind in kinds.items():
+        if kind == "backbone":
+            raise UsageError(f"preset {preset} has no video backbone for {path}; take light")
     flow_path = _only([p for p, kind in kinds.items() if kind == "flow"], "the flow network")
     voc_path = _only([p for p, kind in kinds.items() if kind != "flow"], "the streams")
     settings: dict[str, Any] = {"preset": preset, "align_corners": align_corners, "width": width}
@@ -119,55 +136,56 @@ def import_weights(
     for part, is_copy in zip(STREAM_PARTS, (False, True), strict=True):
         for name, tensor in stream.items():
             tensors[f"{part}.{name}"] = tensor.clone() if is_copy else tensor
+    licences = [FLOW_LICENCE] * bool(flow) + ([voc.licence] if voc else [])
+    weights = _assembled(config, tensors, paths, " AND ".join(licences) or None)
+    _require_given(weights.header.missing, paths, preset, allow_random)
+    return weights
+
+
+def _import_backbone(path: Path | None) -> ImportedWeights:
+    """All of `light` that anybody has published; the rest is trained."""
+    if path is None:
+        raise UsageError("preset light: expected the file of its video backbone, found none")
+    backbone = VideoBackbone()
+    load_video_backbone(path, backbone)
+    tensors = {f"{VIDEO_BACKBONE}.{name}": each for name, each in backbone.state_dict().items()}
+    config = config_from_dict({"preset": "light", **ANY_HEAD})
+    return _assembled(config, tensors, [path], BACKBONE_LICENCE)
+
+
+def _assembled(
+    config: DetectorConfig, tensors: dict[str, Tensor], paths: Sequence[Path], licence: str | None
+) -> ImportedWeights:
+    """The network with these tensors, and a header that says where they are from."""
     network = lay_out(lambda: build_detector(config))
-    missing = _missing_parts(network, tensors)
-    _require_given(missing, paths, preset, allow_random)
     network.load_state_dict(tensors, assign=True, strict=False)
     files = tuple(_described(path) for path in paths)
-    licences = [FLOW_LICENCE] * bool(flow) + ([voc.licence] if voc else [])
     header = CheckpointHeader(
         config={**config.to_dict(), "class_names": [], "anchors_wh": []},
         source="; ".join(f"{file.path.name}, SHA-256 {file.sha256}" for file in files),
-        licence=" AND ".join(licences) or None,
-        missing=missing,
+        licence=licence,
+        missing=_missing_parts(network, tensors),
     )
     return ImportedWeights(network=network, header=header, files=files)
 
 
-def _require_options(preset: str, sd_scale: float | None, align_corners: bool) -> None:
+def _require_options(
+    preset: str,
+    passthrough: PassthroughOrder | None,
+    sd_scale: float | None,
+    align_corners: bool,
+) -> None:
     if preset not in IMPORTABLE:
         raise UsageError(
             f"preset {preset}: published weights fit none of its parts; one of "
             f"{', '.join(IMPORTABLE)}"
         )
+    if passthrough is not None and preset == "light":
+        raise UsageError(f"passthrough {passthrough}: preset light has none")
     if sd_scale is not None and not (preset == SCALED and isfinite(sd_scale) and sd_scale > 0):
         raise UsageError(f"SD scale {sd_scale}: expected a positive number, for {SCALED} alone")
     if align_corners and preset not in NETWORK_OF:
-        raise UsageError(f"align corners: preset {preset} has no flow network")
-
-
-def _kind_of(path: Path) -> str:
-    """`flow`, or a key of `VOC_READERS`, by the first bytes of a file."""
-    with refused_as(path, "published weights"):
-        with path.open("rb") as file:
-            start = file.read(len(FLOW_START))
-        names = []
-        if start.startswith(ZIP_START):
-            with opened_zip(path) as archive:
-                names = archive.namelist()
-    if start == FLOW_START or any(name.endswith("/data.pkl") for name in names):
-        return "flow"
-    if any(name.endswith(".npy") for name in names):
-        return "npz"
-    if start.startswith(b"\x89HDF"):
-        return "h5"
-    version = tuple(int.from_bytes(start[at : at + 4], "little") for at in (0, 4))
-    if len(start) >= 8 and version in HEADER_BYTES:
-        return "darknet"
-    raise WeightsError(
-        f"{path}: expected NVIDIA's FlowNet2 .pth.tar, Darknet's .weights, or yolo2-pytorch's .h5 "
-        "or .npz, found a file of another kind"
-    )
+        raise UsageError(f"align corners: preset {preset} takes no published flow network")
 
 
 def _only(paths: list[Path], which: str) -> Path | None:

@@ -84,9 +84,8 @@ def _describe_network(header: "CheckpointHeader") -> list[tuple[str, str]]:
     anchors = ", ".join(f"{w:g}x{h:g}" for w, h in config["anchors_wh"])
     return [
         ("preset", config["preset"]),
-        ("streams", config.get("streams", "both")),
         ("input", f"{config.get('input_size', '')} px"),
-        ("passthrough", config.get("passthrough", "")),
+        *([("passthrough", config["passthrough"])] if "passthrough" in config else []),
         ("classes", ", ".join(config["class_names"]) or "none yet"),
         ("anchors (cells)", anchors or "none yet"),
     ]

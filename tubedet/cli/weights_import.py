@@ -34,7 +34,10 @@ def import_(
     *,
     preset: Annotated[
         str,
-        Option(help="The network: flownet2, flownet2-css, flownet2-sd, brox.", show_default=False),
+        Option(
+            help="The network: flownet2, flownet2-css, flownet2-sd, brox, light.",
+            show_default=False,
+        ),
     ],
     output: Output,
     allow_random: Annotated[
@@ -73,7 +76,8 @@ def import_(
 
     FILE is NVIDIA's FlowNet2, -CSS, -CSS-ft-sd or -SD _checkpoint.pth.tar for
     the flow network, and Darknet's .weights (YOLOv2-VOC of 2016 or today's,
-    darknet19_448.conv.23) or yolo2-pytorch's .h5 or .npz for both streams.
+    darknet19_448.conv.23) or yolo2-pytorch's .h5 or .npz for both streams; for
+    light it is MoViNet-A0-Stream for TensorFlow Lite (Kinetics-600, int8).
 
     The result has no fused head and no classes: tubedet train --init makes
     them for the classes of its data. No tensor of a part that is left out is
@@ -101,7 +105,8 @@ def import_(
     if imported.flow is not None:
         _say_flow_of_known_shift(imported.flow, output, preset)
     say(f"{output}: without {', '.join(imported.header.missing)}")
-    say(f"train first: tubedet train --preset {preset} --init {output} …")
+    begin = "--video-backbone" if preset == "light" else f"--preset {preset} --init"
+    say(f"train first: tubedet train {begin} {output} …")
 
 
 def _say_flow_of_known_shift(flow: "nn.Module", output: Path, preset: str) -> None:

@@ -3,7 +3,8 @@
 The library's own gradient is exact but, for stride 2 and for 5×5 kernels in bfloat16, 10 to 100
 times slower than its forward pass (measured on AVX-512: 672 channels at 14×14, 5×5, stride 2:
 83 ms against 0.4 ms), which made it four fifths of a training step. The same gradient is put
-together here from the passes that are quick: forward convolutions and 3×3 weight gradients.
+together from the passes that are quick, forward convolutions and 3×3 weight gradients: here for
+stride 1, in `halving.py` for stride 2.
 """
 
 from typing import Any
@@ -22,72 +23,64 @@ class DepthwiseConv2d(nn.Conv2d):
         )
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, C, H, W) → (B, C, H/stride, W/stride); H and W even where the stride is 2."""
         quick = input.device.type == "cpu" and input.dtype == torch.bfloat16
-        if not (quick and torch.is_grad_enabled()):
+        if not (quick and torch.is_grad_enabled() and self.stride == (1, 1)):
             plain: Tensor = super()._conv_forward(input, weight, bias)
             return plain
         if bias is None:
             bias = weight.new_zeros(weight.shape[0])
         out: Tensor = _QuickGradient.apply(  # type: ignore[no-untyped-call]
-            input, weight.to(input.dtype), bias.to(input.dtype), self.stride[0]
+            input, weight.to(input.dtype), bias.to(input.dtype)
         )
         return out
 
 
 class _QuickGradient(torch.autograd.Function):
-    """The convolution with its gradient spelled out."""
+    """The convolution of stride 1 with its gradient spelled out."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2, groups=x.shape[1])
+        return F.conv2d(x, weight, bias, 1, weight.shape[-1] // 2, groups=x.shape[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        need_input, need_weight, need_bias, _ = ctx.needs_input_grad
+        need_input, need_weight, need_bias = ctx.needs_input_grad
         return (
-            input_gradient(grad, weight, x.shape[-2:], ctx.stride) if need_input else None,
-            weight_gradient(x, grad, weight.shape[-1], ctx.stride) if need_weight else None,
+            input_gradient(grad, weight) if need_input else None,
+            weight_gradient(x, grad, weight.shape[-1]) if need_weight else None,
             grad.sum((0, 2, 3)) if need_bias else None,
-            None,
         )
 
 
-def input_gradient(grad: Tensor, weight: Tensor, size: torch.Size, stride: int) -> Tensor:
-    """Gradient of the input (B, C, *size): convolve `grad`, spread out by the stride, mirrored."""
-    if stride > 1:
-        spread = torch.zeros(
-            (*grad.shape[:2], *size), dtype=grad.dtype, device=grad.device
-        ).contiguous(memory_format=torch.channels_last)
-        spread[:, :, ::stride, ::stride] = grad
-        grad = spread
+def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of the input (B, C, H, W): `grad` convolved with the mirrored kernel."""
     return F.conv2d(grad, weight.flip(2, 3), None, 1, weight.shape[-1] // 2, groups=grad.shape[1])
 
 
-def weight_gradient(x: Tensor, grad: Tensor, kernel: int, stride: int) -> Tensor:
+def weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
     """Gradient of the weight (C, 1, kernel, kernel), read off in overlapping 3×3 windows of taps.
 
     A k×k weight gradient restricted to 3×3 of its taps is the weight gradient of a 3×3 convolution
     of the shifted input.
     """
     if kernel == 3:
-        return _weight_gradient_3x3(x, grad, stride, padding=1)
+        return weight_gradient_3x3(x, grad, 1, padding=1)
     padded = F.pad(x, [kernel // 2] * 4)
-    rows, columns = (stride * (side - 1) + 3 for side in grad.shape[-2:])
+    rows, columns = (side + 2 for side in grad.shape[-2:])
     full = x.new_empty((x.shape[1], 1, kernel, kernel))
     for i in range(0, kernel - 2, 2):
         for j in range(0, kernel - 2, 2):
             window = padded[:, :, i : i + rows, j : j + columns]
             window = window.contiguous(memory_format=torch.channels_last)
-            full[:, :, i : i + 3, j : j + 3] = _weight_gradient_3x3(window, grad, stride, padding=0)
+            full[:, :, i : i + 3, j : j + 3] = weight_gradient_3x3(window, grad, 1, padding=0)
     return full
 
 
-def _weight_gradient_3x3(x: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
+def weight_gradient_3x3(x: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
+    """Gradient of the weight (C, 1, 3, 3)."""
     channels = x.shape[1]
     weight = x.new_empty((channels, 1, 3, 3))  # only its shape is read
     gradient: Tensor = torch.ops.aten.convolution_backward(
