@@ -18,7 +18,7 @@ def config(preset: str, **settings: Any) -> DetectorConfig:
 
 def test_config_survives_json() -> None:
     for before in (
-        config("light", input_size=256, flow_size=192, streams="motion", context_frames=3),
+        config("light", input_size=288, flow_size=128, dropout=0.5),
         config("flownet2-css", input_size=256, align_corners=True, passthrough="darknet"),
     ):
         assert config_from_dict(json.loads(json.dumps(before.to_dict()))) == before
@@ -37,7 +37,8 @@ def test_config_survives_json() -> None:
         {"anchors_wh": ()},
         {"widht": 1.0},
         {"preset": "light", "input_size": 100},
-        {"preset": "light", "streams": "three"},
+        {"preset": "light", "input_size": None},
+        {"preset": "light", "flow_size": None},
         {"preset": "light", "flow_size": -64},
         {"preset": "light", "flow_size": 100},
     ],
@@ -46,7 +47,7 @@ def test_config_survives_json() -> None:
 def test_impossible_config_is_refused(settings: dict[str, Any]) -> None:
     fitting = {"preset": "flownet2-sd", "class_names": ["a"], "anchors_wh": [[1, 1]]}
     config_from_dict(fitting)
-    with pytest.raises(ValueError, match=r"preset|multiple|class|streams|unknown|incomplete"):
+    with pytest.raises(ValueError, match=r"preset|multiple|class|unknown|incomplete"):
         config_from_dict({**fitting, **settings})
 
 
@@ -69,6 +70,12 @@ FORMER = {
 }
 
 
+def test_light_is_given_256_px_and_estimates_flow_on_192() -> None:
+    assert config("light") == LightConfig(
+        class_names=UCF101_24, anchors_wh=VOC_2016, input_size=256, flow_size=192, dropout=0.0
+    )
+
+
 def test_older_headers_are_read_without_what_means_nothing_for_their_network() -> None:
     paper = config_from_dict({**FORMER, "preset": "flownet2", "sd_scale": 0.05})
     assert paper == PaperConfig(
@@ -81,18 +88,27 @@ def test_older_headers_are_read_without_what_means_nothing_for_their_network() -
         sd_scale=0.05,
         width=0.5,
     )
-    told = {"preset": "light", "motion_reach": 16, "refined_flow": True}
-    assert config_from_dict({**FORMER, **told}) == LightConfig(
-        class_names=("a",),
-        anchors_wh=((1.0, 2.0),),
-        input_size=128,
-        passthrough="darknet",
-        flow_size=192,
-        dropout=0.5,
-        stream_dropout=0.2,
-        context_frames=16,
-        coarse_to_fine=True,
-    )
+    later = {**FORMER, "preset": "flownet2", "sd_scale": 0.05}
+    del later["motion_reach"], later["refined_flow"]
+    assert config_from_dict({**later, "context_frames": 0, "coarse_to_fine": False}) == paper
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"streams": "both"},
+        {"stream_dropout": 0.0},
+        {"motion_reach": 16},
+        {"context_frames": 0},
+        {"refined_flow": True},
+        {"coarse_to_fine": True},
+        {name: value for name, value in FORMER.items() if name not in ("class_names", "width")},
+    ],
+    ids=str,
+)
+def test_light_without_a_video_backbone_is_no_longer_built(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="light as it was before it had a video backbone"):
+        config("light", **settings)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,9 @@ def test_older_headers_are_read_without_what_means_nothing_for_their_network() -
     [
         ("brox", {"streams": "rgb"}),
         ("flownet2", {"motion_reach": 1}),
+        ("flownet2", {"context_frames": 1}),
         ("flownet2", {"refined_flow": True}),
+        ("flownet2", {"coarse_to_fine": True}),
         ("light", {"sd_scale": 0.05}),
         ("light", {"align_corners": True}),
     ],
@@ -109,4 +127,4 @@ def test_a_setting_that_no_such_network_has_is_refused(
     preset: str, setting: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=f"expected no such setting of {preset}"):
-        config_from_dict({**FORMER, "preset": preset, **setting})
+        config(preset, **setting)

@@ -6,7 +6,7 @@
 | `flownet2-css` | FlowNet2-CSS | Darknet-19 | paper §IV |
 | `flownet2-sd` | FlowNet2-SD | Darknet-19 | paper §IV, the real-time one |
 | `brox` | stored flow images | Darknet-19 | paper §IV, the comparison |
-| `light` | FlowNet2-SD, width ¼, coarse to fine | EfficientNet-Lite0, histograms | ours |
+| `light` | FlowNet2-SD, width ¼, coarse to fine | MoViNet-A0-Stream, motion maps | ours |
 """
 
 from collections.abc import Callable
@@ -17,12 +17,11 @@ from torch import nn
 
 from tubedet.models.early_fusion import EarlyFusion
 from tubedet.models.flownet2.stacks import FlowNet2, FlowNet2CSS, FlowNet2SD
-from tubedet.models.light.coarse_to_fine_flow import CoarseToFineFlow, flow_input_size
+from tubedet.models.light.coarse_to_fine_flow import CoarseToFineFlow
 from tubedet.models.light.context_window import ContextWindow
-from tubedet.models.light.detector import AbsentStream, LightDetector
-from tubedet.models.light.flow_histograms import FlowHistogramStream
-from tubedet.models.light.fusion import LightFusion
-from tubedet.models.light.rgb_stream import EfficientNetLiteStream
+from tubedet.models.light.detector import LightDetector, LightFusion
+from tubedet.models.light.flow_stream import FlowStream
+from tubedet.models.light.video_stream import VideoStream
 from tubedet.models.motion_stream import MotionStream
 from tubedet.models.resized_flow import ResizedFlow
 from tubedet.models.two_stream import TwoStreamDetector
@@ -33,12 +32,9 @@ from tubedet.models.yolov2.passthrough import PassthroughOrder
 PaperPreset = Literal["flownet2", "flownet2-css", "flownet2-sd", "brox"]
 PAPER_PRESETS: tuple[str, ...] = get_args(PaperPreset)
 PRESETS = (*PAPER_PRESETS, "light")
-Streams = Literal["both", "rgb", "motion"]
-STREAMS: tuple[str, ...] = get_args(Streams)
 OUTPUT_STRIDE = 32
 FLOW_MULTIPLE = 64  # six stages of stride 2
 MAX_SIDE = 4096  # px; a header that asks for more is damaged
-MAX_CONTEXT_FRAMES = 64  # so many predictions wait in memory
 LIGHT_FLOW_WIDTH = 0.25
 
 
@@ -90,18 +86,10 @@ class LightConfig:
 
     Attributes:
         class_names: C names, in the order of the class scores.
-        anchors_wh: A prior widths and heights in grid cells of 32 px.
+        anchors_wh: A prior widths and heights in grid cells of 16 px.
         input_size: side S of the square input in px, a multiple of 32.
-        passthrough: `space_to_depth` or `darknet`.
-        flow_size: side of the square that flow is estimated on, a multiple of 64 px; None: nearest
-            half the input.
-        streams: `both`, or the only one that the network has: `rgb`, `motion`.
+        flow_size: side of the square that flow is estimated on, a multiple of 64 px.
         dropout: on the fused features, in training only.
-        stream_dropout: chance that a training sample is left with one stream.
-        context_frames: frames before and after a pair whose motion its action scores depend on; 0
-            for the pair alone, as in training. Only with a motion stream.
-        coarse_to_fine: whether flow is estimated from coarse to fine, as in all that learn since;
-            False for one pass.
 
     Raises:
         ValueError: if there is no such network.
@@ -110,23 +98,13 @@ class LightConfig:
     preset: Literal["light"] = "light"
     class_names: tuple[str, ...]
     anchors_wh: AnchorsWH
-    input_size: int = 320
-    passthrough: PassthroughOrder = "space_to_depth"
-    flow_size: int | None = None
-    streams: Streams = "both"
+    input_size: int = 256
+    flow_size: int = 192
     dropout: float = 0.0
-    stream_dropout: float = 0.0
-    context_frames: int = 0
-    coarse_to_fine: bool = False
 
     def __post_init__(self) -> None:
-        _require_one_of("streams", self.streams, STREAMS)
         _require_multiple("input size", self.input_size, OUTPUT_STRIDE)
-        if self.flow_size is not None:
-            _require_multiple("flow size", self.flow_size, FLOW_MULTIPLE)
-        most = 0 if self.streams == "rgb" else MAX_CONTEXT_FRAMES
-        if not 0 <= self.context_frames <= most:
-            raise ValueError(f"context frames {self.context_frames}: expected at most {most}")
+        _require_multiple("flow size", self.flow_size, FLOW_MULTIPLE)
         _require_head(self.class_names, self.anchors_wh)
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,15 +114,25 @@ class LightConfig:
 
 DetectorConfig: TypeAlias = PaperConfig | LightConfig
 
-FORMER_NAMES = {"motion_reach": "context_frames", "refined_flow": "coarse_to_fine"}
-# Headers of older files, and recipes, hold the settings of both kinds of network. One that is not
-# the network's own is dropped; but where it is one of these, the network was built with it.
+# Settings of `light` before it had a video backbone, as which it is no longer built.
+FORMER_LIGHT = {
+    "streams",
+    "stream_dropout",
+    "motion_reach",
+    "context_frames",
+    "refined_flow",
+    "coarse_to_fine",
+}
+# Headers of older files, and recipes, hold the settings of all networks. One that is not the
+# network's own is dropped; but of these, one with another value was built with it.
 BUILT_WITHOUT: dict[str, Any] = {
-    "streams": "both",
-    "context_frames": 0,
-    "coarse_to_fine": False,
     "sd_scale": 20.0,
     "align_corners": False,
+    "streams": "both",
+    "motion_reach": 0,
+    "context_frames": 0,
+    "refined_flow": False,
+    "coarse_to_fine": False,
 }
 
 
@@ -154,12 +142,13 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
     Raises:
         ValueError: for an unknown or a missing key, or if there is no such network.
     """
-    values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
     _require_one_of("preset", values.get("preset"), PRESETS)
+    if values["preset"] == "light" and FORMER_LIGHT & set(values):
+        raise ValueError("light as it was before it had a video backbone is no longer built")
     kind = LightConfig if values["preset"] == "light" else PaperConfig
     own = {field.name for field in fields(kind)}
     every = {field.name for kind in (PaperConfig, LightConfig) for field in fields(kind)}
-    if unknown := sorted(set(values) - every):
+    if unknown := sorted(set(values) - every - FORMER_LIGHT):
         raise ValueError(f"unknown settings: {', '.join(unknown)}")
     for name, value in values.items():
         if name not in own and value != BUILT_WITHOUT.get(name, value):
@@ -188,11 +177,7 @@ def build_detector(config: DetectorConfig) -> TwoStreamDetector:
 def build_flow(config: DetectorConfig) -> nn.Module | None:
     """Its flow network alone; None for one that reads stored flow, or none."""
     if isinstance(config, LightConfig):
-        if config.streams == "rgb":
-            return None
-        kind = CoarseToFineFlow if config.coarse_to_fine else FlowNet2SD
-        network = kind(width=LIGHT_FLOW_WIDTH)
-        return ResizedFlow(network, config.flow_size or flow_input_size(config.input_size))
+        return _light_flow(config)
     width, align_corners = config.width, config.align_corners
     builders: dict[str, Callable[[], nn.Module]] = {
         "flownet2": lambda: FlowNet2(width=width, align_corners=align_corners),
@@ -237,21 +222,20 @@ def _build_paper(config: PaperConfig) -> TwoStreamDetector:
     )
 
 
+def _light_flow(config: LightConfig) -> ResizedFlow:
+    return ResizedFlow(CoarseToFineFlow(width=LIGHT_FLOW_WIDTH), config.flow_size)
+
+
 def _build_light(config: LightConfig) -> LightDetector:
-    rgb_stream = EfficientNetLiteStream(passthrough=config.passthrough)
-    motion_stream = FlowHistogramStream()
-    num_classes = len(config.class_names)
+    rgb_stream, motion_stream = VideoStream(), FlowStream()
     return LightDetector(
-        flow=build_flow(config),
-        rgb_stream=AbsentStream(rgb_stream) if config.streams == "motion" else rgb_stream,
-        motion_stream=AbsentStream(motion_stream) if config.streams == "rgb" else motion_stream,
+        flow=_light_flow(config),
+        rgb_stream=rgb_stream,
+        motion_stream=motion_stream,
         fusion=LightFusion(
             stream_channels=(rgb_stream.out_channels, motion_stream.out_channels),
-            context_channels=(rgb_stream.context_channels, motion_stream.context_channels),
             num_anchors=len(config.anchors_wh),
-            num_classes=num_classes,
             dropout=config.dropout,
-            stream_dropout=config.stream_dropout if config.streams == "both" else 0.0,
         ),
-        over_time=ContextWindow(num_classes=num_classes) if config.context_frames else None,
+        context_window=ContextWindow(num_classes=len(config.class_names)),
     )

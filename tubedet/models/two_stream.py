@@ -67,11 +67,3 @@ class TwoStreamDetector(nn.Module):
             part: [(names[each], each) for module in modules for each in module.parameters()]
             for part, modules in self.parts().items()
         }
-
-    def fixed_statistics(self) -> list[nn.Module]:
-        """Modules whose batch norms keep the statistics of their pre-training in training."""
-        return []
-
-    def leading_rgb_layers(self, blocks: int) -> list[nn.Module]:
-        """What is frozen with the first blocks of the RGB backbone, if it has blocks."""
-        return []

@@ -1,21 +1,16 @@
-from dataclasses import replace
+"""Flow from coarse to fine against what one FlowNet2-SD says of each level."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.small_detector import small_config
 from tubedet.models.flownet2.layers import FlowPyramid
 from tubedet.models.flownet2.stacks import FlowNet2SD, normalize_clip
 from tubedet.models.flownet2.warping import Resample2d
 from tubedet.models.light import coarse_to_fine_flow
-from tubedet.models.light.coarse_to_fine_flow import (
-    CoarseToFineFlow,
-    flow_input_size,
-    level_sizes,
-)
-from tubedet.models.presets import build_flow, config_from_dict
+from tubedet.models.light.coarse_to_fine_flow import CoarseToFineFlow, level_sizes
+from tubedet.models.presets import LightConfig, build_flow
 from tubedet.models.resized_flow import ResizedFlow, Size, resized_flow
 
 NARROW = 1 / 16
@@ -74,13 +69,6 @@ def _frames(pair: Tensor) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize(
-    ("input_size", "expected"), [(320, 192), (256, 128), (224, 128), (416, 192), (64, 64)]
-)
-def test_flow_of_light_is_estimated_near_half_the_input(input_size: int, expected: int) -> None:
-    assert flow_input_size(input_size) == expected
-
-
-@pytest.mark.parametrize(
     ("size", "expected"),
     [
         ((64, 64), [(64, 64)]),
@@ -123,12 +111,9 @@ def test_no_gradient_flows_through_the_warping() -> None:
     assert own.abs().sum() > 0
 
 
-def test_a_detector_estimates_flow_from_coarse_to_fine_if_its_file_says_so() -> None:
-    old = small_config("light")
-    for config, kind in ((old, FlowNet2SD), (replace(old, coarse_to_fine=True), CoarseToFineFlow)):
-        flow = build_flow(config)
-        assert isinstance(flow, ResizedFlow)
-        assert type(flow.network) is kind
-    of_paper = small_config("flownet2-sd").to_dict()
-    with pytest.raises(ValueError, match="coarse_to_fine True: expected no such setting of flown"):
-        config_from_dict({**of_paper, "refined_flow": True})
+def test_light_estimates_flow_from_coarse_to_fine_at_a_size_of_its_own() -> None:
+    config = LightConfig(class_names=("a",), anchors_wh=((1.0, 1.0),), flow_size=128)
+    flow = build_flow(config)
+    assert isinstance(flow, ResizedFlow)
+    assert isinstance(flow.network, CoarseToFineFlow)
+    assert flow.size == (128, 128)

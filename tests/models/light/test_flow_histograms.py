@@ -1,18 +1,15 @@
-"""The motion stream of `light`: what its histograms say of motions whose answer is known."""
+"""Histograms of flow: what they say of motions whose answer is known."""
 
 import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tests.small_detector import learn_statistics
 from tubedet.models.light.flow_histograms import (
     DIRECTIONS,
-    MOTION_MAPS,
-    FlowHistogramStream,
     cell_motion_maps,
+    flow_maps,
     motion_maps,
     neighbourhood_histograms,
 )
@@ -53,52 +50,59 @@ def test_gradients_are_those_of_the_flow_at_the_edges_of_what_moves() -> None:
 
 
 def test_neighbourhood_is_the_shares_around_a_cell() -> None:
-    maps = torch.zeros(1, MOTION_MAPS, 7, 7)
-    maps[0, 2, 3, 3], maps[0, 5, 4, 3] = 9.0, 3.0
-    out = neighbourhood_histograms(maps)[0, :, 3, 3]
-    in_cells = out[: 3 * DIRECTIONS * 25].view(3, DIRECTIONS, 5, 5)
-    torch.testing.assert_close(in_cells[0, 2, 2, 2], torch.tensor(0.75).sqrt(), atol=1e-3, rtol=0)
-    torch.testing.assert_close(in_cells[0, 5, 3, 2], torch.tensor(0.5), atol=1e-3, rtol=0)
-    together = out[3 * DIRECTIONS * 25 :][: 3 * DIRECTIONS].view(3, DIRECTIONS)
-    torch.testing.assert_close(together[0, 2], torch.tensor(0.75).sqrt(), atol=1e-3, rtol=0)
-    # Twice as fast is the same pattern; only the last three numbers say how fast.
-    faster = neighbourhood_histograms(2 * maps)[0, :, 3, 3]
-    torch.testing.assert_close(faster[:-3], out[:-3], atol=1e-3, rtol=0)
-    torch.testing.assert_close(faster[-3] - out[-3], torch.tensor(2.0).log(), atol=1e-2, rtol=0)
+    maps = torch.zeros(1, 9, 7, 8)
+    maps[0, 2, 3, 3], maps[0, 5, 4, 3], maps[0, 8, 1, 1] = 9.0, 3.0, 0.5
+    out = neighbourhood_histograms(maps)
+    assert out.shape == (1, 234, 7, 8)
+    middle, corner, side, far = out[0, :, 3, 3], out[0, :, 0, 0], out[0, :, 3, 5], out[0, :, 3, 6]
+    # Of 12 px in all, to the 0.01 that is added so that noise is no pattern.
+    shares = torch.zeros(8, 5, 5)
+    shares[2, 2, 2], shares[5, 3, 2] = 0.75, 0.25
+    assert_shares(middle[:200].view(8, 5, 5), shares)
+    assert_shares(middle[200:208], shares.sum(dim=(1, 2)))
+    stillness = torch.zeros(5, 5)
+    stillness[0, 0] = 0.5
+    assert torch.equal(middle[208:233].view(5, 5), stillness)
+    torch.testing.assert_close(middle[233], torch.tensor(12.01).log())
+    # Two cells to the right what moves is at the left end; a cell further all is still.
+    assert_shares(side[:200].view(8, 5, 5), shares.roll(-2, 2))
+    assert_shares(far[:208], torch.zeros(208))
+    torch.testing.assert_close(far[233], torch.tensor(0.01).log())
+    # Beyond the frame's edge nothing moves, and nothing is still.
+    assert torch.equal(corner[208:233].view(5, 5), stillness.roll((3, 3), (0, 1)))
 
 
-def test_the_context_of_a_stream_is_the_histograms_of_its_flow() -> None:
-    # A square of 5x5 cells moves 3 px to the right; two cells beyond its middle all moves.
-    flow_uv = torch.zeros(1, 2, 352, 352)
+def assert_shares(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, (expected + 1e-4).sqrt(), atol=1e-3, rtol=0)
+
+
+def test_twice_as_fast_is_the_same_pattern_but_for_the_last_number() -> None:
+    maps = 5 * torch.rand(1, 9, 6, 6)
+    faster = maps.clone()
+    faster[:, :8] *= 2
+    before, after = neighbourhood_histograms(maps)[0], neighbourhood_histograms(faster)[0]
+    torch.testing.assert_close(after[:-1], before[:-1], atol=1e-3, rtol=0)
+    ratio = torch.tensor(2.0).log().expand(6, 6)
+    torch.testing.assert_close(after[-1] - before[-1], ratio, atol=1e-2, rtol=0)
+
+
+def test_cells_are_means_and_those_of_the_flow_come_first() -> None:
+    # A square of 5x5 cells of 32 px moves 3 px to the right.
+    flow_uv = torch.zeros(1, 2, 352, 384)
     flow_uv[:, 0, 96:256, 96:256] = 3.0
 
-    last, (context,) = FlowHistogramStream().eval()(flow_uv)
+    maps = cell_motion_maps(flow_uv)
+    of_flow = flow_maps(maps)
 
-    assert last.shape == (1, 128, 11, 11)
-    assert context.shape == (1, 702, 11, 11)
-    of_flow = context[0, : DIRECTIONS * 25].view(DIRECTIONS, 25, 11, 11)
+    assert (maps.shape, of_flow.shape) == ((1, 27, 22, 24), (1, 9, 11, 12))
+    expected = torch.zeros(11, 12)
+    expected[3:8, 3:8] = 3.0
+    torch.testing.assert_close(of_flow[0, 0], expected, atol=1e-3, rtol=0)
+    assert of_flow[0, 4].max() < 1e-3  # to the left
+    torch.testing.assert_close(of_flow[0, 8], (expected == 0).float(), atol=0.02, rtol=0)
+    context = neighbourhood_histograms(of_flow)[0]
     to_the_right = torch.full((25,), 1 / 25).sqrt()
-    torch.testing.assert_close(of_flow[0, :, 5, 5], to_the_right, atol=0.02, rtol=0)
-    torch.testing.assert_close(of_flow[4, :, 5, 5], torch.full((25,), 0.01), atol=0.02, rtol=0)
-    still = context[0, -3 - 75 : -3].view(3, 25, 11, 11)[0]
-    torch.testing.assert_close(still[:, 5, 5], torch.zeros(25), atol=0.02, rtol=0)
-    torch.testing.assert_close(still[12, 0, 0], torch.tensor(0.98), atol=0.02, rtol=0)
-
-
-def test_boxes_are_predicted_from_the_motion_maps_at_half_a_cell() -> None:
-    torch.manual_seed(0)
-    stream = FlowHistogramStream()
-    flow_uv = 3 * torch.randn(2, 2, 12, 20).repeat_interleave(16, 2).repeat_interleave(16, 3)
-    learn_statistics(stream, flow_uv)
-
-    (last, _), maps = stream.with_motion_maps(flow_uv)
-
-    # Flow is constant over 16 px: of the maps of flow, pooling and differences leave the middle.
-    fine = F.avg_pool2d(motion_maps(F.avg_pool2d(flow_uv, 4)), 4)
-    torch.testing.assert_close(maps, F.avg_pool2d(fine, 2))
-    expected = stream.join((fine + 1e-4).sqrt())
-    assert expected.std() > 0.1
-    torch.testing.assert_close(last, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(context[:25, 5, 5], to_the_right, atol=0.02, rtol=0)
 
 
 def test_motion_maps_of_a_half_precision_flow_are_computed_in_single_precision() -> None:

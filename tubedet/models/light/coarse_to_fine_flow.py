@@ -11,14 +11,6 @@ from tubedet.models.flownet2.warping import Resample2d
 from tubedet.models.resized_flow import Size, resized_clip, resized_flow
 
 
-def flow_input_size(input_size: int) -> int:
-    """Side of the square that `light` estimates flow on: the multiple of 64 nearest half the input.
-
-    Halfway cases go up (320 → 192): FlowNet needs multiples of 64.
-    """
-    return max(SIZE_MULTIPLE, (input_size + SIZE_MULTIPLE) // (2 * SIZE_MULTIPLE) * SIZE_MULTIPLE)
-
-
 def level_sizes(height: int, width: int) -> list[Size]:
     """Heights and widths of the levels, the coarsest first and the given size last.
 

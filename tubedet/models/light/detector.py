@@ -1,101 +1,139 @@
-"""The detector of `light`: the paper's two streams, with parts that two CPU cores can run."""
+"""The detector of `light`: the paper's Figure 1 with a video network as RGB stream.
 
-from typing import Any
+Flow → motion stream; frames → video backbone; both fused by a 1×1 convolution → boxes and overlap.
+The action of a frame is said by the context window, a stage behind the fusion.
+"""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch.nn.functional as F
 from torch import Tensor, cat, nn
 
+from tubedet.models.early_fusion import Fusion
 from tubedet.models.light.context_window import ContextWindow
-from tubedet.models.light.flow_histograms import FlowHistogramStream
-from tubedet.models.light.fusion import LightFusion, StreamFeatures
-from tubedet.models.light.rgb_stream import EfficientNetLiteStream
+from tubedet.models.light.flow_stream import FlowFeatures, FlowStream
+from tubedet.models.light.video_backbone import State
+from tubedet.models.light.video_stream import VideoStream
+from tubedet.models.resized_flow import ResizedFlow
 from tubedet.models.two_stream import TwoStreamDetector
-from tubedet.models.yolov2.darknet19 import STRIDE
+
+STRIDE = 16  # of the prediction map, px
+VIDEO_BACKBONE = "rgb_stream.backbone"  # the part that starts from published weights
+REFERENCE_SECONDS = 1 / 30  # the interval that motion is measured in
 
 
-class AbsentStream(nn.Module):
-    """Zeros in the place of the features of a stream that a detector lacks."""
+class LightFusion(Fusion):
+    """Last activations of both streams, concatenated channel-wise → boxes and overlap.
 
-    def __init__(self, stream: EfficientNetLiteStream | FlowHistogramStream) -> None:
-        super().__init__()
-        self.channels = (stream.out_channels, stream.context_channels)
+    Args:
+        stream_channels: channels of the RGB and of the motion stream.
+        num_anchors: A.
+        dropout: probability of dropping a feature, in training only.
+    """
 
-    def forward(self, image: Tensor) -> StreamFeatures:
-        """Anything (B, _, H, W) → zeros (B, channels, H/32, W/32)."""
-        batch, _, height, width = image.shape
-        cells = (height // STRIDE, width // STRIDE)
-        last, context = (image.new_zeros(batch, each, *cells) for each in self.channels)
-        return StreamFeatures(last, (context,))
+    def __init__(
+        self, *, stream_channels: tuple[int, int], num_anchors: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(sum(stream_channels), num_anchors=num_anchors, fields=5)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, rgb: Tensor, motion: Tensor) -> Tensor:
+        """Two maps (B, F, h, w) → (B, A*5, h, w), anchor-major: tx, ty, tw, th, to."""
+        raw: Tensor = self.conv(self.dropout(cat([rgb, motion], dim=1)))
+        return raw
+
+
+class StepFeatures(NamedTuple):
+    """Of T frames that the backbone was given: `last` activations and action `logits`.
+
+    (B, T, F, S/16, S/16) and (B, T, C, S/32, S/32).
+    """
+
+    last: Tensor
+    logits: Tensor
 
 
 class LightDetector(TwoStreamDetector):
-    """Two streams whose features have contexts, and a context window behind them.
+    """A detector that is given a video piece by piece.
 
-    `forward` predicts every pair by itself. `over_time`, its name in weights files, is the stage
-    that adds the motion around a pair; None until `fit-actions` has made it. It is run
-    on the predictions of the network, since it needs those of a whole window.
+    `steps` takes the frames that the backbone is given, `motion` the pairs of frames, `fusion` the
+    last activations of both, and `context_window` what there is of them around a frame. `forward`
+    does all that for single pairs.
 
     Args:
-        flow: clip (B, 3, 2, H, W) RGB 0..255 → flow (B, 2, H, W) px; None without a motion stream.
-        rgb_stream: `EfficientNetLiteStream`, or an absent one.
-        motion_stream: `FlowHistogramStream`, or an absent one.
-        fusion: of their features.
-        over_time: the context window.
+        flow: clip (B, 3, 2, S, S) RGB 0..255 → flow (B, 2, S, S) px.
+        rgb_stream: the video backbone and what joins its maps.
+        motion_stream: of flow.
+        fusion: of their last activations.
+        context_window: names actions.
     """
 
+    rgb_stream: VideoStream
+    motion_stream: FlowStream
     fusion: LightFusion
 
-    def __init__(self, *, over_time: ContextWindow | None = None, **parts: Any) -> None:
-        super().__init__(**parts)
-        self.over_time = over_time
+    def __init__(
+        self,
+        *,
+        flow: ResizedFlow,
+        rgb_stream: VideoStream,
+        motion_stream: FlowStream,
+        fusion: LightFusion,
+        context_window: ContextWindow,
+    ) -> None:
+        super().__init__(
+            flow=flow, rgb_stream=rgb_stream, motion_stream=motion_stream, fusion=fusion
+        )
+        self.context_window = context_window
 
-    def with_motion_maps(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions, and what the context window takes: (B, 27, S/32, S/32)."""
-        assert isinstance(self.motion_stream, FlowHistogramStream)
+    def steps(
+        self, frames: Tensor, state: Sequence[Tensor] | None = None
+    ) -> tuple[StepFeatures, State]:
+        """Features of consecutive steps (B, T, 3, S, S) RGB 0..255; `state` of those before."""
+        features, next_state = self.rgb_stream(frames / 255.0, state)
+        logits = self.context_window.appearance(features.context.flatten(0, 1))
+        of_steps = logits.view(*frames.shape[:2], *logits.shape[1:])
+        return StepFeatures(features.last, of_steps), next_state
+
+    def motion(self, clip: Tensor, seconds: Tensor) -> FlowFeatures:
+        """Features of pairs (B, 3, 2, S, S) RGB 0..255 whose frames are so far apart, (B,)."""
         assert self.flow is not None
-        motion, maps = self.motion_stream.with_motion_maps(self.flow(clip))
-        raw: Tensor = self.fusion(self.rgb_stream(clip[:, :, 0] / 255.0), motion)
-        return raw, maps
+        flow_uv = self.flow(clip).float()
+        features: FlowFeatures = self.motion_stream(
+            flow_uv * (REFERENCE_SECONDS / seconds).view(-1, 1, 1, 1)
+        )
+        return features
 
-    def with_motion_alone(self, clip: Tensor) -> Tensor:
-        """Raw predictions (2B, A*(5+C), S/32, S/32): of both streams, then of motion alone.
+    def forward(self, clip: Tensor) -> Tensor:
+        """Pairs (B, 3, 2, S, S) RGB 0..255 that nothing comes before or after → raw predictions.
 
-        For training: the RGB stream overfits the training frames, and from the errors of the fused
-        predictions alone the motion stream would learn nothing more. Without the RGB features those
-        of motion count twice, as behind dropout.
+        (B, A*(5+C), S/16, S/16), as `decode_boxes` takes them.
         """
-        rgb, motion = self.features(clip)
-        return cat([self.fusion(rgb, motion), self.fusion(rgb.scaled(0.0), motion.scaled(2.0))])
-
-    def with_fixed_contexts(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions, and the contexts that training leaves as they are.
-
-        The general one and the histograms (B, 2560+702, S/32, S/32): what the last input channels
-        of `fusion.action` take.
-        """
-        rgb, motion = self.features(clip)
-        return self.fusion(rgb, motion), cat([rgb.contexts[-1], *motion.contexts], dim=1)
+        steps, _ = self.steps(clip.transpose(1, 2))
+        motion = self.motion(clip, clip.new_full((len(clip),), REFERENCE_SECONDS))
+        boxes = self.fusion(steps.last[:, -1], motion.last)
+        actions = [
+            self.context_window(logits, maps.expand(len(logits), -1, -1, -1))
+            for logits, maps in zip(steps.logits, motion.maps[:, None], strict=True)
+        ]
+        return joined_predictions(boxes, cat([each[None] for each in actions]))
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """As the base; layers without pre-trained weights are in `head`."""
-        head: list[nn.Module] = []
-        pretrained: list[nn.Module] = []
-        if isinstance(self.rgb_stream, EfficientNetLiteStream):
-            pretrained = [self.rgb_stream.backbone, self.rgb_stream.general]
-            head = [self.rgb_stream.lateral, self.rgb_stream.join]
-        head += [self.motion_stream, self.fusion]
-        if self.over_time is not None:
-            head.append(self.over_time)
-        return {**super().parts(), "rgb": pretrained, "motion": [], "head": head}
-
-    def fixed_statistics(self) -> list[nn.Module]:
-        """The RGB backbone and its general tail: ImageNet's frames are like those of videos."""
-        return self.parts()["rgb"]
-
-    def leading_rgb_layers(self, blocks: int) -> list[nn.Module]:
-        """The stem, so many blocks and the general tail; with all blocks the backbone's head."""
         stream = self.rgb_stream
-        if not blocks or not isinstance(stream, EfficientNetLiteStream):
-            return []
-        backbone = stream.backbone
-        last = [backbone.head] if blocks >= len(backbone.blocks) else []
-        return [stream.general, backbone.stem, *backbone.blocks[:blocks], *last]
+        head: list[nn.Module] = [stream.fine, stream.coarse, stream.join]
+        head += [self.motion_stream, self.fusion, self.context_window]
+        return {**super().parts(), "rgb": [stream.backbone], "motion": [], "head": head}
+
+
+def joined_predictions(boxes: Tensor, actions: Tensor) -> Tensor:
+    """Boxes (B, A*5, h, w) and action logits (B, C, h/2, w/2) → (B, A*(5+C), h, w).
+
+    All boxes of a cell have the same action logits.
+    """
+    batch, channels, *cells = boxes.shape
+    of_anchors = boxes.float().view(batch, channels // 5, 5, *cells)
+    fine = F.interpolate(actions.float(), size=cells, mode="nearest")
+    repeated = fine[:, None].expand(-1, of_anchors.shape[1], -1, -1, -1)
+    return cat([of_anchors, repeated], dim=2).flatten(1, 2)

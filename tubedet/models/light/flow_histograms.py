@@ -1,9 +1,8 @@
-"""The motion stream of `light`: where and which way things move, as histograms of flow.
+"""Where and which way things move, as histograms of flow: nothing in this file is learned.
 
-A convolutional network that starts from photographs overfits the flow of a few hundred clips.
-Descriptors made for motion need not be learned: histograms of the
-directions of flow (HOF), and of the directions in which each of its components changes (motion
-boundaries, MBH), which a moving camera leaves alone. What they mean is learned.
+Histograms of the directions of flow (HOF), and of the directions in which each of its components
+changes (motion boundaries, MBH), which a moving camera leaves alone. Flow is in px per thirtieth
+of a second.
 
 Source: Dalal, Triggs and Schmid, "Human Detection Using Oriented Histograms of Flow and
 Appearance", 2006; Wang et al., "Dense Trajectories and Motion Boundary Descriptors", 2013.
@@ -13,22 +12,22 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, cat, nn, stack
+from torch import Tensor, cat, stack
 
-from tubedet.models.light.efficientnet_lite import NEIGHBOURHOOD, ConvNorm
-from tubedet.models.light.fusion import StreamFeatures
+from tubedet.models.light.video_stream import NEIGHBOURHOOD
 
 DIRECTIONS = 8
-MOTION_MAPS = 3 * (DIRECTIONS + 1)  # of flow and of the gradients of both components
-HISTOGRAM_CHANNELS = 3 * (DIRECTIONS * NEIGHBOURHOOD**2 + DIRECTIONS + NEIGHBOURHOOD**2 + 1)
+MAPS_OF_A_KIND = DIRECTIONS + 1
+MOTION_MAPS = 3 * MAPS_OF_A_KIND  # of flow and of the gradients of both components
+HISTOGRAM_CHANNELS = DIRECTIONS * NEIGHBOURHOOD**2 + DIRECTIONS + NEIGHBOURHOOD**2 + 1
 PIXEL = 4  # input pixels that share a flow vector
-# px a frame, and px a frame from one such vector to the next: what is slower counts as still.
+# Of flow, and of its change from one such vector to the next: what is slower counts as still.
 STILL_FLOW, STILL_GRADIENT = 0.25, 0.1
-LEAST_MOTION = 1e-2  # of a neighbourhood, px a frame: noise is not blown up to a pattern
+LEAST_MOTION = 1e-2  # of a neighbourhood: noise is not blown up to a pattern
 
 
 def motion_maps(flow_uv: Tensor) -> Tensor:
-    """Flow (B, 2, H, W) in px a frame → (B, 27, H, W): three times 8 directions and stillness.
+    """Flow (B, 2, H, W) → (B, 27, H, W): three times 8 directions and stillness.
 
     Of the flow, of the gradient of u and of that of v. The camera's motion, the median over the
     frame, is subtracted before.
@@ -71,66 +70,36 @@ def _by_direction(vectors: Tensor, still: float) -> Tensor:
     return cat([shares * length, torch.sigmoid(4 * (still - length) / still)], dim=1)
 
 
-def neighbourhood_histograms(maps: Tensor) -> Tensor:
-    """Histograms of the neighbourhood of each cell, of maps (B, 27, h, w), as (B, 702, h, w).
-
-    For each of the three kinds, over 5×5 cells: the square root of the share of every direction in
-    every cell, and of every direction; stillness by cell; the logarithm of all motion.
-    """
-    batch, _, rows, columns = maps.shape
-    neighbours = F.unfold(maps, NEIGHBOURHOOD, padding=NEIGHBOURHOOD // 2)
-    kinds = neighbours.view(batch, 3, DIRECTIONS + 1, NEIGHBOURHOOD**2, rows, columns)
-    lengths, stillness = kinds[:, :, :-1], kinds[:, :, -1]
-    total = lengths.sum(dim=(2, 3), keepdim=True)
-    shares = lengths / (total + LEAST_MOTION)
-    parts = [
-        (shares + 1e-4).sqrt().flatten(1, 3),
-        (shares.sum(dim=3) + 1e-4).sqrt().flatten(1, 2),
-        stillness.flatten(1, 2),
-        (total + LEAST_MOTION).log().flatten(1, 3),
-    ]
-    return cat(parts, dim=1)
-
-
 def cell_motion_maps(flow_uv: Tensor) -> Tensor:
-    """Flow (B, 2, H, W) in px a frame → means of its motion maps in cells (B, 27, H/32, W/32)."""
-    return F.avg_pool2d(_half_cell_motion_maps(flow_uv), 2)
+    """Flow (B, 2, H, W) → means of its motion maps in cells of 16 px (B, 27, H/16, W/16).
 
-
-def _half_cell_motion_maps(flow_uv: Tensor) -> Tensor:
-    """The same at stride 16; in float32, whatever the flow network computes in."""
+    In float32, whatever the flow network computes in.
+    """
     maps = motion_maps(F.avg_pool2d(flow_uv.float(), PIXEL))
     return F.avg_pool2d(maps, 16 // PIXEL)
 
 
-class FlowHistogramStream(nn.Module):
-    """Flow → motion maps; convolutions on them predict boxes, their histograms are the context.
+def flow_maps(maps: Tensor) -> Tensor:
+    """Of motion maps (B, 27, h, w) those of the flow itself, in cells of 32 px (B, 9, h/2, w/2)."""
+    return F.avg_pool2d(maps[:, :MAPS_OF_A_KIND], 2)
 
-    Args:
-        out_channels: of the last activations.
+
+def neighbourhood_histograms(maps: Tensor) -> Tensor:
+    """Histograms of the neighbourhood of each cell, of maps (B, 9, h, w), as (B, 234, h, w).
+
+    Over 5×5 cells: the square root of the share of every direction in every cell, and of every
+    direction; stillness by cell; the logarithm of all motion.
     """
-
-    context_channels = HISTOGRAM_CHANNELS
-
-    def __init__(self, *, out_channels: int = 128) -> None:
-        super().__init__()
-        self.out_channels = out_channels
-        self.join = nn.Sequential(
-            ConvNorm(MOTION_MAPS, 64, kernel=3, stride=2),
-            ConvNorm(64, 64, kernel=5, depthwise=True, activate=False),
-            ConvNorm(64, out_channels),
-            ConvNorm(out_channels, out_channels, kernel=5, depthwise=True, activate=False),
-            ConvNorm(out_channels, out_channels),
-        )
-        self.standardise = nn.BatchNorm2d(self.context_channels)
-
-    def forward(self, flow_uv: Tensor) -> StreamFeatures:
-        """Flow (B, 2, H, W) in px → 128 last activations and 702 of context at H/32, W/32."""
-        return self.with_motion_maps(flow_uv)[0]
-
-    def with_motion_maps(self, flow_uv: Tensor) -> tuple[StreamFeatures, Tensor]:
-        """The same, and the motion maps of every cell (B, 27, H/32, W/32)."""
-        fine = _half_cell_motion_maps(flow_uv)
-        maps = F.avg_pool2d(fine, 2)
-        context = self.standardise(neighbourhood_histograms(maps))
-        return StreamFeatures(self.join((fine + 1e-4).sqrt()), (context,)), maps
+    batch, _, rows, columns = maps.shape
+    neighbours = F.unfold(maps, NEIGHBOURHOOD, padding=NEIGHBOURHOOD // 2)
+    by_cell = neighbours.view(batch, MAPS_OF_A_KIND, NEIGHBOURHOOD**2, rows, columns)
+    lengths, stillness = by_cell[:, :-1], by_cell[:, -1]
+    total = lengths.sum(dim=(1, 2))[:, None]
+    shares = lengths / (total[:, None] + LEAST_MOTION)
+    parts = [
+        (shares + 1e-4).sqrt().flatten(1, 2),
+        (shares.sum(dim=2) + 1e-4).sqrt(),
+        stillness,
+        (total + LEAST_MOTION).log(),
+    ]
+    return cat(parts, dim=1)
