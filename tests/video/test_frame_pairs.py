@@ -1,10 +1,12 @@
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from tubedet.video.cuts import FRAMES_AFTER
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
 from tubedet.video.time_range import FrameNumber, Moment, Seconds
@@ -15,6 +17,20 @@ def make_frames(count: int, gaps: Iterable[int] = ()) -> Iterator[VideoFrame]:
     for number in range(count):
         rgb = np.zeros((2, 2, 3), np.uint8)
         yield VideoFrame(number, number, Fraction(number, 10), rgb, after_gap=number in gaps)
+
+
+def make_shots(*lengths: int) -> Iterator[VideoFrame]:
+    """Shots of so many still frames each, every one of another pattern."""
+    number = 0
+    for shot, length in enumerate(lengths):
+        rgb = np.random.default_rng(shot).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        for _ in range(length):
+            yield VideoFrame(number, number, Fraction(number, 10), rgb.copy())
+            number += 1
+
+
+def shot_beginnings(pairs: Iterable[FramePair]) -> list[int]:
+    return [pair.at.frame for pair in pairs if pair.shot_begins]
 
 
 def numbers(pairs: Iterable[FramePair]) -> list[tuple[int, int, int]]:
@@ -92,3 +108,55 @@ def test_at_most_three_frames_are_alive_however_long_the_video() -> None:
 
     assert sum(1 for _ in pair_frames(watched())) == 3000
     assert most == 3
+
+
+def test_a_shot_begins_with_the_first_frame_and_behind_gaps() -> None:
+    for find_cuts in (False, True):
+        pairs = pair_frames(make_frames(6, gaps=[2, 5]), find_cuts=find_cuts)
+        assert shot_beginnings(pairs) == [0, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected", "begins"),
+    [
+        ((3, 3), [(0, 1, 0), (1, 2, 1), (1, 2, 2), (3, 4, 3), (4, 5, 4), (4, 5, 5)], [0, 3]),
+        ((1, 2), [(0, 0, 0), (1, 2, 1), (1, 2, 2)], [0, 1]),
+        ((2, 1), [(0, 1, 0), (0, 1, 1), (2, 2, 2)], [0, 2]),
+        ((2, 1, 2), [(0, 1, 0), (0, 1, 1), (2, 2, 2), (3, 4, 3), (3, 4, 4)], [0, 2, 3]),
+    ],
+)
+def test_no_pair_spans_a_cut_where_cuts_are_looked_for(
+    lengths: tuple[int, ...], expected: list[tuple[int, int, int]], begins: list[int]
+) -> None:
+    pairs = list(pair_frames(make_shots(*lengths), find_cuts=True))
+    assert numbers(pairs) == expected
+    assert shot_beginnings(pairs) == begins
+
+
+def test_cuts_are_not_looked_for_unless_that_is_asked() -> None:
+    pairs = list(pair_frames(make_shots(2, 2)))
+    assert numbers(pairs) == [(0, 1, 0), (1, 2, 1), (2, 3, 2), (2, 3, 3)]
+    assert shot_beginnings(pairs) == [0]
+
+
+def test_the_end_of_a_range_changes_no_pair_before_it_and_costs_two_frames_more() -> None:
+    whole = numbers(pair_frames(make_shots(5, 5, 5), find_cuts=True))
+    for end in range(1, 12):
+        frames = make_shots(5, 5, 5)
+        assert numbers(pair_frames(frames, FrameNumber(end), find_cuts=True)) == whole[:end]
+        assert next(frames).frame == end + 1 + FRAMES_AFTER
+
+
+def test_five_frames_are_alive_at_most_where_cuts_are_looked_for() -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def watched() -> Iterator[VideoFrame]:
+        nonlocal alive, most
+        for frame in make_shots(*[7] * 30):
+            alive = [*(pixels for pixels in alive if pixels() is not None), weakref.ref(frame.rgb)]
+            most = max(most, len(alive))
+            yield frame
+
+    deque(pair_frames(watched(), find_cuts=True), maxlen=0)  # a loop would hold the latest pair
+    assert most == 3 + FRAMES_AFTER
