@@ -47,6 +47,16 @@ def test_the_papers_rule_keeps_the_highest_overlap_times_probability() -> None:
     )
 
 
+def test_by_overlap_the_box_that_fits_best_is_kept_whatever_it_is_called() -> None:
+    (found,) = _select(SelectionRule(0.1, score="overlap"), *SCENE)
+    assert (found.label, found.box_xyxy) == ("run", (10, 11, 20, 21))
+    assert found.score == pytest.approx(0.9)
+    (none_above,) = _select(SelectionRule(0.85, score="overlap"), *SCENE)
+    assert none_above == found
+    nan = ((1, 1, 5, 5), 0.95, (float("nan"), 0.0, 0.0))
+    assert _select(SelectionRule(0.1, score="overlap"), *SCENE, nan) == (found,)
+
+
 def test_all_boxes_are_suppressed_within_a_class_and_not_across() -> None:
     found = _select(ALL_BOXES, *SCENE)
     assert [box.label for box in found] == ["run", "dive"]

@@ -46,6 +46,24 @@ def test_a_label_that_flickers_is_that_of_the_mean_of_the_tube_so_far() -> None:
     assert scores == pytest.approx([0.6, 0.8 * 0.45 / 0.8, 0.8 * 0.5 / 0.8])
 
 
+def test_by_overlap_a_box_keeps_its_score_and_gets_the_label_of_its_tube() -> None:
+    """As above, of overlap 0.8 and 0.4, of which the latter is below the threshold."""
+    frames = [[actor(0, 0.6, 0.2)], [actor(2, 0.3, 0.5)], [actor(4, 0.3, 0.1)]]
+    rule = SelectionRule(min_score=0.5, score="overlap")
+    linker = TubeLinker(rule, CLASSES)
+    found = [
+        linker.link(
+            FrameDetections(n, n, 0.0, tuple(replace(b, score=sum(b.class_scores)) for b in boxes))
+        )
+        for n, boxes in enumerate(frames)
+    ]
+    assert [[(b.label, round(b.score, 6)) for b in each.detections] for each in found] == [
+        [("walk", 0.8)],
+        [("walk", 0.8)],
+        [],
+    ]
+
+
 def test_nothing_is_taken_back_and_a_new_action_wins_in_time() -> None:
     change = SCORE_MEMORY
     found = linked([[actor(0, 0.8)]] * change + [[actor(0, 0.0, 0.8)]] * change)

@@ -6,7 +6,7 @@ comes this far.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tubedet.boxes import FloatArray, nms_xyxy
 from tubedet.detections import Detection
 from tubedet.errors import UsageError
+from tubedet.tubes.box_voting import voted_boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,18 @@ class SelectionRule:
     """What makes a candidate a detection; the defaults are the paper's one box a frame.
 
     Attributes:
-        min_score: lowest score (overlap × class probability) that passes; it passes itself.
+        min_score: lowest score that passes; it passes itself.
         classes: names to report, None for all: of what would be reported without it, what has one
             of these labels. It changes neither a label nor a score, nor which boxes are linked.
         max_boxes: at most so many a frame, None for all.
         nms_iou: within a class, a box that overlaps a better one by more than this is dropped;
             None for no suppression.
+        score: what a box is ranked and reported by: `product`, overlap × class probability, as in
+            the paper, or `overlap` alone, where that says whether somebody acts.
+        vote: a box that is kept becomes the mean of all that overlap it, see `box_voting`.
+        every_class: a box counts once for every class of which it has `min_score`, with that
+            class's score, as if it were as many boxes; the frame's best one, under its best class,
+            whatever its score.
 
     Raises:
         UsageError: if `max_boxes` is below 1 or `nms_iou` outside [0, 1].
@@ -36,6 +43,9 @@ class SelectionRule:
     classes: frozenset[str] | None = None
     max_boxes: int | None = 1
     nms_iou: float | None = 0.45
+    score: Literal["product", "overlap"] = "product"
+    vote: bool = False
+    every_class: bool = False
 
     def __post_init__(self) -> None:
         if self.max_boxes is not None and self.max_boxes < 1:
@@ -70,12 +80,20 @@ def select_boxes(
     is ours: greedy suppression in each class, IoU without +1.
     """
     found = _score(boxes_xyxy, overlap, class_prob)
+    if rule.score == "overlap":
+        found = found._replace(scores=np.where(np.isfinite(found.scores), overlap, np.nan))
     left, top, right, bottom = found.boxes_xyxy.T
-    passing = (found.scores >= rule.min_score) & (right > left) & (bottom > top)
+    least = -np.inf if rule.every_class else rule.min_score
+    passing = (found.scores >= least) & (right > left) & (bottom > top)
     found = found.take(np.flatnonzero(passing))
+    if rule.every_class and len(found.scores):
+        found = _in_every_class(found, rule.min_score)
     if rule.nms_iou is not None and rule.max_boxes != 1:  # the best box is never suppressed
         found = found.take(_survivors(found, rule.nms_iou))
-    best = found.take(_best_first(found.scores)[: rule.max_boxes]).detections(class_names)
+    found = found.take(_best_first(found.scores)[: rule.max_boxes])
+    if rule.vote:
+        found = found._replace(boxes_xyxy=voted_boxes(found.boxes_xyxy, boxes_xyxy, overlap))
+    best = found.detections(class_names)
     return tuple(detection for detection in best if rule.reports(detection.label))
 
 
@@ -116,6 +134,18 @@ def _score(boxes_xyxy: FloatArray, overlap: FloatArray, class_prob: FloatArray) 
         scores = overlap * class_prob.max(axis=1)
     finite = np.where(np.isfinite(scores), scores, np.nan)
     return _Candidates(boxes_xyxy, finite, class_prob.argmax(axis=1), class_scores)
+
+
+def _in_every_class(found: _Candidates, min_score: float) -> _Candidates:
+    """Every box under every class that passes; the best under its best class is the first."""
+    passing = found.class_scores >= min_score
+    best = int(found.scores.argmax())
+    passing[best, found.class_indices[best]] = False
+    boxes, classes = np.nonzero(passing)
+    boxes = np.concatenate([[best], boxes])
+    classes = np.concatenate([found.class_indices[[best]], classes])
+    scores = found.class_scores[boxes, classes]
+    return found.take(boxes)._replace(scores=scores, class_indices=classes)
 
 
 def _survivors(found: _Candidates, nms_iou: float) -> NDArray[np.intp]:

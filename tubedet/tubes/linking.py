@@ -7,7 +7,8 @@ flat. What a frame has shown is never taken back.
 Which box belongs to which tube is decided by overlap and by class scores together, the best pair
 first, as in the linking score of Gkioxari and Malik, *Finding Action Tubes* (2015); theirs looks at
 the whole video before it decides. A tube is expected to move on as it did, so people who cross
-keep their tubes. A cut ends tubes as far as boxes before and after it do not overlap.
+keep their tubes. Where nobody looks for cuts, one ends tubes as far as boxes before and after it do
+not overlap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,9 +59,9 @@ class TubeLinker:
         """The frame's boxes as parts of tubes, best first; to be called in the order of frames.
 
         A box's new class is the most probable one of its tube so far, its new score the probability
-        of that × the box's own overlap. A box whose new score is too low is left out. Tubes are
-        numbered from 0 in the order in which they are first shown, or would be if all classes were
-        reported.
+        of that × the box's own overlap; by a rule whose scores are overlaps, its overlap alone. A
+        box whose new score is too low is left out. Tubes are numbered from 0 in the order in which
+        they are first shown, or would be if all classes were reported.
 
         Args:
             found: boxes by the rule `candidates`, with their class scores.
@@ -71,12 +72,18 @@ class TubeLinker:
         for tube, detection in zip(self._tubes_of(found.detections), found.detections, strict=True):
             tube.take(detection)
             linked = tube.label(detection, self._class_names)
+            if self._rule.score == "overlap":
+                linked = replace(linked, score=detection.score)
             if linked.score >= self._rule.min_score:
                 shown.append(self._show(tube, linked))
         best_first = sorted(shown, key=lambda linked: -linked.score)
         reported = tuple(linked for linked in best_first if self._rule.reports(linked.label))
         self._tubes = [tube for tube in self._tubes if tube.hidden <= MOST_MISSED]
         return self.repeat(replace(found, detections=reported))
+
+    def begin_shot(self) -> None:
+        """End all tubes: what comes next is behind a cut."""
+        self._tubes = []
 
     def repeat(self, found: FrameDetections) -> FrameDetections:
         """A frame that was linked before, as far as its rows tell, with the tubes that end there.
