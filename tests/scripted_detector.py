@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.runtime.detector import PairPrediction
+from tubedet.runtime.detector import (
+    PairPrediction,
+    PairTask,
+    StepPrediction,
+    StreamState,
+    TemporalReach,
+)
 
 FLAT_CONTRAST = 32.0  # a picture with less than this between darkest and brightest has no region
 
@@ -35,7 +41,7 @@ class ScriptedDetector:
     is found. `batch_sizes` records the size of every batch, in order.
     """
 
-    context_frames = 0
+    temporal: TemporalReach | None = None
     uses_flow_images = False
     weights_sha256 = None
     device_name: str | None = None
@@ -57,14 +63,19 @@ class ScriptedDetector:
         self._script = script
         self._frames_seen = 0
 
-    def predict(self, clip: Tensor) -> list[PairPrediction]:
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
         """Of a clip (B, 3, 2, S, S) the boxes of every frame, a `ScriptedBox` a row."""
         self.batch_sizes.append(clip.shape[0])
         found = [torch.tensor(self._boxes_of(first_frame)) for first_frame in clip[:, :, 0]]
-        return [PairPrediction(boxes.view(-1, len(ScriptedBox._fields))) for boxes in found]
+        return [PairPrediction(boxes.view(-1, len(ScriptedBox._fields))) for boxes in found], None
 
-    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+    def decode(
+        self, prediction: PairPrediction, window: Sequence[StepPrediction] = ()
+    ) -> DecodedBoxes:
         """The boxes of a frame; one that is nothing where there is none."""
+        assert prediction.raw is not None
         rows = prediction.raw if len(prediction.raw) else torch.zeros(1, len(ScriptedBox._fields))
         class_prob = one_hot(rows[:, 4].long(), len(self.class_names))
         return DecodedBoxes(rows[None, :, :4], rows[None, :, 5], class_prob[None].float())

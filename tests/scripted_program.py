@@ -21,9 +21,9 @@ def load_slow_detector(*_: Any, **__: Any) -> "Detector":
     from tests.scripted_detector import ScriptedDetector
 
     class SlowDetector(ScriptedDetector):
-        def predict(self, clip: Any) -> Any:
+        def predict(self, clip: Any, tasks: Any, state: Any = None) -> Any:
             time.sleep(SECONDS_PER_FRAME * clip.shape[0])
-            return super().predict(clip)
+            return super().predict(clip, tasks, state)
 
     return SlowDetector()
 

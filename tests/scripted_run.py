@@ -25,7 +25,13 @@ from tubedet.run.jobs import VideoJob
 from tubedet.run.plan import RunPlan
 from tubedet.run.stop import StopRequest
 from tubedet.run.work import Work
-from tubedet.runtime.detector import PairPrediction
+from tubedet.runtime.detector import (
+    PairPrediction,
+    PairTask,
+    StepPrediction,
+    StreamState,
+    TemporalReach,
+)
 from tubedet.writers.writer import FrameResult
 
 CLASSES = ("walk", "run", "jump")
@@ -34,9 +40,9 @@ SIDE = 96  # of the telling video's pictures in the network's eyes: 2 px a frame
 
 
 def telling_video(path: Path, *, frames: int = 24, **options: Any) -> Path:
-    """A video that tells `TellingDetector` the number of every frame up to 40, and the last two's.
+    """A video that tells `TellingDetector` the numbers of its frames, the first 81.
 
-    The square stands at x = 2 · frame, and no encoder moves its edges.
+    The square stands at x = 2 · frame modulo 81, and no encoder moves its edges.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lossless = {"preset": "veryfast", "qp": "0"}
@@ -44,31 +50,52 @@ def telling_video(path: Path, *, frames: int = 24, **options: Any) -> Path:
 
 
 class TellingDetector(ScriptedDetector):
-    """Finds boxes that depend on the frame's number and on the numbers in its context window alone.
+    """Finds boxes that depend on the frame's number and, with `temporal`, on what that allows.
 
-    Three actors walk about, are missed now and then, and change what they do. `looked` are the
-    frames that the network was shown: of a pair, the first, so the last frame comes as the one
-    before it.
+    Three actors walk about, are missed now and then, and change what they do. With `temporal` all
+    depends on the steps in a frame's context window, and on those that have a say in the state.
+    `looked` are the frames that the network was shown: of a pair, the first, so the last frame
+    comes as the one before it.
     """
 
     def __init__(
-        self, context_frames: int = 0, description: str = "telling", min_score: float = 0.3
+        self,
+        temporal: TemporalReach | None = None,
+        description: str = "telling",
+        min_score: float = 0.3,
     ) -> None:
         super().__init__(class_names=CLASSES, input_size=SIDE, min_score=min_score)
-        self.context_frames = context_frames
+        self.temporal = temporal
         self.description = description
         self.looked: list[int] = []
 
-    def predict(self, clip: Tensor) -> list[PairPrediction]:
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
         self.batch_sizes.append(len(clip))
-        numbers = [round(brightest_region(pair[:, 0])[0].x1 * SIDE / 2) for pair in clip]
+        numbers = [number_of(pair[:, 0]) for pair in clip]
         self.looked += numbers
-        return [PairPrediction(torch.tensor([number])) for number in numbers]
+        if self.temporal is None:
+            return [PairPrediction(torch.tensor([number])) for number in numbers], None
+        kept = self.temporal.state_steps + 1
+        steps = [int(step) for step in state[0]] if state else [numbers[0]]
+        predictions = []
+        for pair, number, task in zip(clip, numbers, tasks, strict=True):
+            own = torch.tensor([number, *steps[-kept:]])
+            if task.next_is_step:
+                steps.append(number_of(pair[:, 1]))
+            raw = torch.tensor([number, *steps[-kept:]])
+            step = StepPrediction(own, own) if task.is_step else None
+            predictions.append(PairPrediction(raw if task.boxes else None, step))
+        return predictions, (torch.tensor(steps[-kept:]),)
 
-    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+    def decode(
+        self, prediction: PairPrediction, window: Sequence[StepPrediction] = ()
+    ) -> DecodedBoxes:
+        assert prediction.raw is not None
         number = int(prediction.raw[0])
-        total = sum(int(each.raw[0]) for each in window)
-        random = np.random.default_rng([number, total])
+        around = [each.logits for each in window]
+        random = np.random.default_rng(torch.cat([prediction.raw, *around]).tolist())
         seen = [actor for actor in range(3) if random.random() < 0.8]
         boxes = [
             self._box(actor, number, random)
@@ -89,6 +116,12 @@ class TellingDetector(ScriptedDetector):
         x = 0.1 + 0.2 * actor + 0.01 * number + random.uniform(0, 0.01)
         y = 0.2 + random.uniform(0, 0.01)
         return (x, y, x + 0.15, y + 0.5)
+
+
+def number_of(rgb: Tensor) -> int:
+    """The number of a frame (3, SIDE, SIDE) of a telling video."""
+    x = round(brightest_region(rgb)[0].x1 * SIDE)
+    return x * 41 % 81  # 2 · 41 = 1 modulo 81
 
 
 def job_of(video: Path, folder: Path | None = None) -> VideoJob:

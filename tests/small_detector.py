@@ -5,7 +5,9 @@ from typing import Literal, overload
 import torch
 from torch import nn
 
+from tubedet.models.light.context_window import ContextWindow
 from tubedet.models.light.detector import LightDetector
+from tubedet.models.light.video_backbone import TemporalConv
 from tubedet.models.presets import (
     DetectorConfig,
     LightConfig,
@@ -56,6 +58,18 @@ def small_network(config: DetectorConfig, seed: int = 0) -> TwoStreamDetector:
             ):
                 values.uniform_(low, high, generator=generator)
     return network
+
+
+def heed_context(network: LightDetector, seed: int = 0) -> None:
+    """Let boxes of a fresh network depend on frames before, and its actions on its windows."""
+    generator = torch.manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, TemporalConv):
+            module.weight.data.uniform_(0.5, 1.0, generator=generator)
+        elif isinstance(module, ContextWindow):
+            for layer in (module.appearance, module.motion):
+                layer.weight.data.normal_(0, 3, generator=generator)
+    network.fusion.conv.weight.data *= 4
 
 
 def seeded_clip(size: int, batch: int = 1) -> torch.Tensor:

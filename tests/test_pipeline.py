@@ -10,18 +10,25 @@ import pytest
 from torch import Tensor
 
 from tests.scripted_detector import ScriptedBox, ScriptedDetector, brightest_region
-from tests.scripted_run import job_of, meta_of, pictures_of, rows_of, run
+from tests.scripted_run import (
+    TellingDetector,
+    job_of,
+    meta_of,
+    pictures_of,
+    rows_of,
+    run,
+    telling_video,
+)
 from tests.small_detector import small_config, small_network
 from tests.synthetic_video import corrupt, square_xyxy, write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
 from tubedet.errors import DatasetError, UsageError, VideoError
-from tubedet.models.yolov2.box_decoding import DecodedBoxes
 from tubedet.notes import Note
 from tubedet.pipeline import detect_video, load_detector, process_video, stream_video
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import FrameDone, VideoDone
 from tubedet.run.plan import RunPlan
-from tubedet.runtime.detector import PairPrediction
+from tubedet.runtime.detector import PairPrediction, PairTask, StreamState, TemporalReach
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.time_range import FrameNumber, TimeRange
 
@@ -35,25 +42,13 @@ class PairRecorder(ScriptedDetector):
         super().__init__(input_size=320)
         self.pairs: list[tuple[int, int]] = []
 
-    def predict(self, clip: Tensor) -> list[PairPrediction]:
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
         for pair in clip:
             first, second = (round(brightest_region(pair[:, t])[0].x1 * 160) for t in (0, 1))
             self.pairs.append((first, second))
-        return super().predict(clip)
-
-
-class WindowRecorder(ScriptedDetector):
-    """Has a context window of three frames before and after; remembers the frames of every one."""
-
-    context_frames = 3
-
-    def __init__(self) -> None:
-        super().__init__(input_size=320)
-        self.windows: list[list[int]] = []
-
-    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
-        self.windows.append([round(float(each.raw[0, 0]) * 160) for each in window])
-        return super().decode(prediction, window)
+        return super().predict(clip, tasks, state)
 
 
 class FlowImageDetector(ScriptedDetector):
@@ -64,10 +59,12 @@ class FlowImageDetector(ScriptedDetector):
         self.uses_flow_images = True
         self.colours: list[tuple[int, ...]] = []
 
-    def predict(self, clip: Tensor) -> list[PairPrediction]:
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
         for pair in clip:
             self.colours.append(tuple(round(float(mean)) for mean in pair[:, 1].mean(dim=(1, 2))))
-        return super().predict(clip)
+        return super().predict(clip, tasks, state)
 
 
 @pytest.fixture
@@ -161,22 +158,6 @@ def test_detections_come_as_soon_as_a_batch_is_decoded(video: Path) -> None:
     assert detector.batch_sizes == [1]
 
 
-@pytest.mark.parametrize("stride", [1, 2, 5])
-@pytest.mark.parametrize("batch_size", [1, 4])
-def test_a_detector_decodes_a_frame_with_those_of_its_context_window(
-    video: Path, stride: int, batch_size: int
-) -> None:
-    recorder = WindowRecorder()
-    # The square of the last pair is the one before it: nine frames tell what they are.
-    found = list(detect_video(video, recorder, end_frame=9, stride=stride, batch_size=batch_size))
-    assert [each.frame for each in found] == list(range(0, 9, stride))
-    assert recorder.windows == [
-        [near for near in range(0, 9, stride) if abs(near - t) <= 3] for t in range(0, 9, stride)
-    ]
-    of_pairs = ScriptedDetector(input_size=320)
-    assert found == list(detect_video(video, of_pairs, end_frame=9, stride=stride))
-
-
 def test_without_a_rule_the_weights_threshold_and_one_box_a_frame_hold(video: Path) -> None:
     boxes = [CENTRE._replace(score=0.3), CENTRE._replace(score=0.6, class_index=1)]
     detector = ScriptedDetector(script=[boxes, [CENTRE._replace(score=0.2)]], min_score=0.25)
@@ -221,6 +202,49 @@ def test_a_checkpoint_alone_gives_a_detector_whose_boxes_do_not_depend_on_the_ba
     assert len(single) == 10
     for one, other in zip(single, batched, strict=True):
         assert one.detections[0].box_xyxy == pytest.approx(other.detections[0].box_xyxy, abs=0.01)
+
+
+@pytest.mark.parametrize(("latency", "after"), [("half-second", 16 / 30), ("none", 0)])
+def test_weights_of_light_give_a_detector_with_a_memory(
+    tmp_path: Path, latency: str, after: float
+) -> None:
+    config = small_config("light")
+    checkpoint = tmp_path / "small.safetensors"
+    save_checkpoint(checkpoint, small_network(config), CheckpointHeader(config=config.to_dict()))
+    detector = load_detector(checkpoint, device="cpu", precision="fp32", latency=latency)
+    assert detector.temporal is not None
+    assert detector.temporal.seconds_after == after
+    with pytest.raises(UsageError, match="latency 'some' is unknown; choose one of half-second, n"):
+        load_detector(checkpoint, latency="some")
+
+
+@pytest.mark.parametrize("after_s", [0.5, 0.0])
+def test_the_meta_says_what_a_memory_does_to_scores_and_to_the_delay(
+    tmp_path: Path, after_s: float
+) -> None:
+    video = telling_video(tmp_path / "clip.mp4", frames=6)
+    detector = TellingDetector(TemporalReach(1 / 15, 28, 0.5, after_s))
+    run(job_of(video), DetectionWork(detector, RunPlan()), ["json"])
+    meta = meta_of(video.parent / "out/clip.meta.json")
+    expected = {"score": "overlap", "cuts": True, "smooth": after_s > 0}
+    assert meta["settings"] | expected == meta["settings"]
+    assert meta["runtime"]["delay_s"] == (0.77 if after_s else 0)
+
+
+def test_with_a_memory_a_range_is_written_drawn_and_counted_as_it_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    video = telling_video(tmp_path / "clip.mp4", frames=40)
+    plan = RunPlan(span=TimeRange(FrameNumber(20), FrameNumber(26)), stride=2)
+    work = DetectionWork(TellingDetector(TemporalReach(1 / 15, 28, 0.5, 0.5)), plan)
+    *frames, done = process_video(job_of(video), work, ["mp4", "csv"])
+    assert frames == [FrameDone(n, 6) for n in range(1, 7)]
+    assert isinstance(done, VideoDone)
+    assert (done.frames, done.processed, done.partial) == (6, 3, False)
+    assert len(pictures_of(video.parent / "out/clip.tubedet.mp4")) == 6
+    assert {row["frame"] for row in rows_of(video.parent / "out/clip.csv")} <= {"20", "22", "24"}
+    meta = meta_of(video.parent / "out/clip.meta.json")
+    assert (meta["first_frame"], meta["processed_frames"]) == (20, 3)
 
 
 def test_flow_images_of_the_frame_itself_are_the_second_half_of_the_input(
@@ -316,7 +340,7 @@ def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
         "complete": True,
         "notes": [],
         "class_names": ["walk", "run"],
-        "runtime": {"detector": "scripted, no network", "batch_size": 2},
+        "runtime": {"detector": "scripted, no network", "batch_size": 2, "delay_s": 0.0},
         "resume": None,
     }
     assert meta | expected == meta
@@ -325,10 +349,14 @@ def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
         "max_frames": 2,
         "video_stream": None,
         "flow_images": None,
+        "cuts": False,
+        "score": "product",
+        "vote": False,
         "min_score": 0.5,
         "classes": ["walk"],
         "max_boxes": 1,
         "nms_iou": 0.45,
+        "smooth": False,
         "link": False,
     }
     size = (video.parent / "out/clip.json").stat().st_size
@@ -368,7 +396,7 @@ def cut_off_video(folder: Path, suffix: str) -> Path:
     if suffix == ".mp4":
         run(job_of(video), DetectionWork(ScriptedDetector(), RunPlan()), ["mp4"])
         (folder / "out/clip.tubedet.mp4").replace(video)
-    return corrupt(video, keep=0.6)
+    return corrupt(video, keep=0.75)  # an AVI of 60 such frames is half header and first picture
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,26 @@
     → work            detection, flow      what a run makes of the pairs:
         preprocess    video.preprocess       a batch of pairs as a clip (B, 3, 2, S, S)
         network       runtime, models        flow, two streams, fusion: Figure 1 of the paper
-        add context   runtime.detector       what moves in the frames before and after
+        add context   run.prediction         the frames around, which say what is done
         decode boxes  models.yolov2          N candidates a frame, in fractions of the frame
-        pick, link    tubes                  the paper's one box a frame; boxes into tubes
+        pick          tubes.best_box         the paper's one box a frame
+        smooth, link  tubes                  steadied over time, and joined into tubes
     → draw            render               boxes or flow as a picture, if an output shows one
     → write           writers              annotated MP4, CSV, JSON, … in one transaction
 
 Every stage is an iterator, so memory doesn't grow with the video. `detect` and `flow` differ in
 their work alone. Whatever ends a run, what it has is kept.
+
+The presets of the paper answer every pair of frames by itself. `light` is given a video as it goes
+on, every 1/15 s a frame (run.steps), and waits for what comes behind a frame: 16/30 s for its
+context window, then 8/30 s for smoothing, so 24 frames or 0.8 s at 30 frames a second. Around what
+is asked for, so much more of the video is read that any part has the boxes that all of it has
+(run.reach, run.asked_frames).
 """
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from shutil import disk_usage
 from typing import TextIO
@@ -25,7 +33,7 @@ from tubedet.checkpoints.catalog import resolve_weights, sha256_of
 from tubedet.checkpoints.native import load_checkpoint, load_flow
 from tubedet.detections import FrameDetections
 from tubedet.errors import UsageError
-from tubedet.models.presets import config_from_dict
+from tubedet.models.presets import LightConfig, config_from_dict
 from tubedet.notes import Note
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import DiskNeeded, FrameDone, VideoDone
@@ -37,6 +45,7 @@ from tubedet.run.work import Work
 from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import TorchDetector
 from tubedet.runtime.torch_flow import TorchFlow
+from tubedet.runtime.torch_light import LATENCIES, TorchLightDetector
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.reader import VideoReader
 from tubedet.video.time_range import FrameNumber, Moment, Seconds, TimeRange
@@ -50,6 +59,7 @@ def load_detector(
     device: str = "auto",
     precision: str = "auto",
     compile: bool = False,
+    latency: str = "half-second",
 ) -> Detector:
     """A ready network.
 
@@ -58,16 +68,24 @@ def load_detector(
         device: `auto` (cuda before mps before cpu) or a name such as `cpu` or `cuda:1`.
         precision: `fp32`, `bf16`, `fp16`, or `auto` for what suits the device.
         compile: see `TorchDetector`.
+        latency: `half-second`, or `none` for live use: nothing behind a frame has a say in it; see
+            `TorchLightDetector`. The presets of the paper have none anyway.
 
     Raises:
         WeightsError: if there is no such checkpoint, or it is damaged.
-        UsageError: if the device or the precision cannot be had.
+        UsageError: if the device, the precision or the latency cannot be had.
     """
+    if latency not in LATENCIES:
+        raise UsageError(f"latency '{latency}' is unknown; choose one of {', '.join(LATENCIES)}")
     path = resolve_weights(weights)
     network, header = load_checkpoint(path)
-    return TorchDetector(
+    config = config_from_dict(header.config)
+    kind: Callable[..., Detector] = TorchDetector
+    if isinstance(config, LightConfig):
+        kind = partial(TorchLightDetector, latency=latency)
+    return kind(
         network,
-        config_from_dict(header.config),
+        config,
         device=device,
         precision=precision,
         compile=compile,
@@ -111,6 +129,8 @@ def detect_video(
     batch_size: int = 1,
     flow_images: Path | None = None,
     link: bool = True,
+    smooth: bool = True,
+    find_cuts: bool = False,
 ) -> Iterator[FrameDetections]:
     """The detections of every frame, lazily, as `tubedet detect` writes them.
 
@@ -122,7 +142,7 @@ def detect_video(
         start_s, start_frame: beginning of the range, in seconds or frames from the first frame.
         end_s, end_frame: its end, exclusive.
         flow_images: folder of this video's flow images `<frame:05d>.jpg`, for the `brox` preset.
-        stride, max_frames, video_stream, rule, batch_size, link: see `RunPlan`.
+        stride, max_frames, video_stream, rule, batch_size, link, smooth, find_cuts: see `RunPlan`.
 
     Raises:
         VideoError: if the file is no video, or has no frame in the range.
@@ -138,6 +158,8 @@ def detect_video(
         rule=rule,
         batch_size=batch_size,
         link=link,
+        smooth=smooth,
+        find_cuts=find_cuts,
     )
     work = DetectionWork(detector, plan, flow_images=flow_images)
     with VideoReader(path, video_stream=video_stream) as reader:

@@ -3,16 +3,22 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
+from tests.scripted_run import TellingDetector
 from tests.synthetic_video import write_video
 from tubedet.benchmark import throughput
 from tubedet.cli.app import app
 from tubedet.models.presets import DetectorConfig, build_detector, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.runtime.detector import PairPrediction, StepPrediction, TemporalReach
+
+STEP = torch.zeros(1)
 
 
 @pytest.fixture
@@ -51,6 +57,38 @@ def test_every_preset_has_a_line_for_each_of_the_paper_s_batch_sizes(
     assert min(content["peaks"].values()) > 0
     assert "random" in result.stdout
     assert "needs flow images" in result.stdout
+
+
+def test_light_is_measured_on_successive_frames_with_every_second_one_a_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "a.mp4", frames=40, width=64, height=48)
+    temporal = TemporalReach(1 / 15, 3, 0.2, 0.15)
+    asked: list[tuple[bool, bool]] = []
+    states: list[bool] = []
+    windows: set[int] = set()
+
+    class Watched(TellingDetector):
+        def predict(self, clip: Tensor, tasks: Any, state: Any = None) -> Any:
+            asked.extend((task.is_step, task.next_is_step) for task in tasks)
+            states.append(state is not None)
+            return [PairPrediction(torch.tensor([0]), StepPrediction(STEP, STEP))] * len(tasks), (
+                STEP,
+            )
+
+        def decode(self, prediction: Any, window: Any = ()) -> Any:
+            windows.add(len(window))
+            return super().decode(PairPrediction(torch.tensor([0])), ())
+
+    case = throughput._Case(Watched(temporal), 3, video, torch.device("cpu"))
+    assert case.predictions % 2 == 0, "as many steps as there are"
+    assert asked == [(n % 2 == 0, n % 2 == 1) for n in range(len(asked))]
+    assert states == [False] + [True] * (len(states) - 1)
+    assert windows == {6}  # 0.35 s of steps every 1/15 s, and the frame's own
+    case.measure()
+    assert case.row("light", "random").pipeline is not None
+    # At 24 a second 10 frames behind: 0.15 s of window and 0.27 s of smoothing.
+    assert [case._frames_behind(frames) for frames in (10, 30, 35, 40)] == [10, 10, 5, 0]
 
 
 def test_a_card_is_named_with_its_memory_and_its_own_peak_and_waited_for(

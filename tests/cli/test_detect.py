@@ -16,6 +16,8 @@ from tests.scripted_detector import ScriptedBox, ScriptedDetector
 from tests.synthetic_video import write_video
 from tubedet import pipeline
 from tubedet.cli.app import app
+from tubedet.run.detection import DetectionWork
+from tubedet.run.plan import RunPlan
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "tests.scripted_program"]
@@ -108,8 +110,35 @@ def test_the_network_is_loaded_as_asked(
     detect: Detect, video: Path, loaded: list[tuple[object, dict[str, object]]]
 ) -> None:
     detect(video, "--weights", "brox", "--device", "cuda:1", "--precision", "bf16", "--compile")
-    chosen = {"device": "cuda:1", "precision": "bf16", "compile": True}
+    chosen = {"device": "cuda:1", "precision": "bf16", "compile": True, "latency": "half-second"}
     assert loaded == [("brox", chosen)]
+
+
+def test_a_network_without_latency_is_loaded_as_asked(
+    detect: Detect, video: Path, loaded: list[tuple[object, dict[str, object]]]
+) -> None:
+    assert detect(video, "--latency", "none").exit_code == 0
+    assert loaded[0][1]["latency"] == "none"
+
+
+@pytest.mark.parametrize("options", [[], ["--no-smoothing", "--cuts"]])
+def test_smoothing_and_cuts_are_as_asked(
+    detect: Detect,
+    video: Path,
+    tmp_path: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans: list[RunPlan] = []
+    work = DetectionWork
+
+    def watched(detector: Any, plan: RunPlan, **others: Any) -> DetectionWork:
+        plans.append(plan)
+        return work(detector, plan, **others)
+
+    monkeypatch.setattr("tubedet.run.detection.DetectionWork", watched)
+    assert detect(video, *options).exit_code == 0
+    assert {(plan.smooth, plan.find_cuts) for plan in plans} == {(not options, bool(options))}
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,11 @@ def a_box_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TellingDetector, "predict", predict_and_record)
 
 
-def predict_and_record(detector: TellingDetector, clip: Tensor) -> Any:
+def predict_and_record(
+    detector: TellingDetector, clip: Tensor, tasks: Any, state: Any = None
+) -> Any:
     detector.looked += range(len(detector.looked), len(detector.looked) + len(clip))
-    return ScriptedDetector.predict(detector, clip)
+    return ScriptedDetector.predict(detector, clip, tasks, state)
 
 
 @pytest.mark.parametrize("after", [1, 4, 9])
@@ -194,12 +196,12 @@ def test_an_interrupt_that_was_asked_for_ends_the_run_like_a_stop(video: Path) -
     stop = StopRequest()
 
     class Slow(TellingDetector):
-        def predict(self, clip: Tensor) -> Any:
+        def predict(self, clip: Tensor, tasks: Any, state: Any = None) -> Any:
             if len(self.looked) == 4:
                 assert stop.interruptible
                 stop.asked = True
                 raise KeyboardInterrupt
-            return super().predict(clip)
+            return super().predict(clip, tasks, state)
 
     *_, done = process_video(job_of(video), work(Slow()), ALL, stop=stop)
     assert isinstance(done, VideoDone)

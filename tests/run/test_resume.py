@@ -34,6 +34,7 @@ from tubedet.run.detection import DetectionWork
 from tubedet.run.events import VideoDone
 from tubedet.run.jobs import VideoJob
 from tubedet.run.plan import RunPlan
+from tubedet.runtime.detector import TemporalReach
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.video.time_range import FrameNumber, TimeRange
 from tubedet.writers.csv import CsvWriter
@@ -43,6 +44,8 @@ from tubedet.writers.writer import FrameResult, Writer
 FRAMES = 24
 ROWS = ["csv", "jsonl", "json", "segments"]
 RULE = SelectionRule(min_score=0.2, max_boxes=None)
+# So short that most frames do not depend on the first ones, nor on the last.
+SHORT = TemporalReach(step_seconds=1 / 15, state_steps=0, seconds_before=0.05, seconds_after=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +103,10 @@ PLANS = [
 
 
 @pytest.mark.parametrize("source", ["csv", "jsonl", "json"])
-@pytest.mark.parametrize("reach", [0, 3])
+@pytest.mark.parametrize("reach", [None, SHORT], ids=["pairs", "temporal"])
 @pytest.mark.parametrize("plan", PLANS, ids=lambda p: f"{p.stride}-{p.batch_size}-{p.link}")
 def test_rows_gone_on_from_equal_those_of_an_undisturbed_run_to_the_byte(
-    tmp_path: Path, video: Path, plan: RunPlan, reach: int, source: str
+    tmp_path: Path, video: Path, plan: RunPlan, reach: TemporalReach | None, source: str
 ) -> None:
     run(job_of(video, tmp_path / "whole"), work_of(plan, TellingDetector(reach)), ROWS)
     expected = content_of(tmp_path / "whole")
@@ -123,23 +126,34 @@ def test_rows_gone_on_from_equal_those_of_an_undisturbed_run_to_the_byte(
         assert not [name for name in names_in(job.folder) if "partial" in name]
 
 
-@pytest.mark.parametrize("reach", [0, 3])
 @pytest.mark.parametrize(("stride", "stopped"), [(1, 9), (3, 8), (3, 10), (1, 23)])
-def test_the_network_sees_only_frames_that_are_not_known_and_those_within_their_reach(
-    tmp_path: Path, video: Path, stride: int, stopped: int, reach: int
+def test_the_network_sees_only_frames_that_are_not_known(
+    tmp_path: Path, video: Path, stride: int, stopped: int
 ) -> None:
     plan = RunPlan(stride=stride, rule=RULE)
     job = job_of(video, tmp_path)
-    run(job, work_of(plan, TellingDetector(reach)), ["csv"], after=stopped)
-    resumed = resume(job, plan, ["csv"], detector=TellingDetector(reach))
+    run(job, work_of(plan), ["csv"], after=stopped)
+    resumed = resume(job, plan, ["csv"])
+    shown = {min(frame, FRAMES - 2) for frame in frames_due(plan) if frame >= stopped}
+    # The last processed frame may be shown again: the known ones end there.
+    assert shown <= set(resumed.looked) <= shown | {stopped - 1}
 
-    unknown = [frame for frame in frames_due(plan) if frame >= stopped]
-    needed = {f for f in frames_due(plan) for u in unknown if abs(f - u) <= reach}
-    shown = {min(frame, FRAMES - 2) for frame in needed}  # the last one comes as the one before it
-    assert shown <= set(resumed.looked)
-    # One processed frame more than needed may be shown: it ends where the known ones do.
-    last_known = max(frame for frame in frames_due(plan) if frame < stopped)
-    assert set(resumed.looked) <= shown | set(range(last_known - reach + 1, stopped))
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("stopped", [30, 70])
+def test_a_network_with_a_memory_begins_where_the_unknown_frames_need_it(
+    tmp_path: Path, smooth: bool, stopped: int
+) -> None:
+    video = telling_video(tmp_path / "clip.mp4", frames=80)
+    plan, temporal = RunPlan(rule=RULE, smooth=smooth), SHORT._replace(state_steps=1)
+    run(job_of(video, tmp_path / "whole"), work_of(plan, TellingDetector(temporal)), ROWS)
+    job = job_of(video, tmp_path / "stopped")
+    run(job, work_of(plan, TellingDetector(temporal)), ["csv"], after=stopped)
+    resumed = resume(job, plan, ROWS, detector=TellingDetector(temporal))
+    assert content_of(job.folder) == content_of(tmp_path / "whole")
+    # At 24 a second: three steps of two frames, 0.05 s of window, 0.27 s of smoothing; half more.
+    spared = stopped - (21 if smooth else 11)
+    assert resumed.looked[0] in (spared, spared + 1)
 
 
 @pytest.mark.parametrize(("stopped", "shown_from"), [(1, 0), (4, 4), (5, 4), (7, 4), (8, 8)])

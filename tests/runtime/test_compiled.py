@@ -1,6 +1,5 @@
 """A compiled network: equal to the plain one, compiled once a size, and honest if it cannot be."""
 
-from dataclasses import replace
 from shutil import which
 from typing import Any
 
@@ -12,7 +11,9 @@ from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.errors import UsageError
 from tubedet.models.presets import LightConfig
 from tubedet.runtime.compiled import CompiledForward
+from tubedet.runtime.detector import PairTask, StreamState
 from tubedet.runtime.torch import TorchDetector
+from tubedet.runtime.torch_light import TorchLightDetector
 
 CPU = torch.device("cpu")
 
@@ -48,23 +49,24 @@ def test_a_compiled_detector_predicts_what_the_plain_one_does(preset: str) -> No
     if which("c++") is None and which("g++") is None:
         pytest.skip("no C++ compiler is here")
     config = small_config(preset)
-    if isinstance(config, LightConfig):  # all of its parts
-        config = replace(config, coarse_to_fine=True, flow_size=128, context_frames=1)
+    kind = TorchLightDetector if isinstance(config, LightConfig) else TorchDetector
     clip = seeded_clip(64, batch=2)
+    tasks = [PairTask(is_step=True), PairTask(is_step=False, next_is_step=True)]
     plain, fast = (
-        TorchDetector(
-            small_network(config), config, device="cpu", precision="fp32", compile=compile
-        )
+        kind(small_network(config), config, device="cpu", precision="fp32", compile=compile)
         for compile in (False, True)
     )
     assert fast.description == f"{preset} on cpu in fp32, compiled"
-    for batch in (clip, clip[1:]):
-        expected, found = plain.predict(batch), fast.predict(batch)
-        assert len(found) == len(batch)
+    states: tuple[StreamState | None, StreamState | None] = (None, None)
+    for batch, asked in ((clip, tasks), (clip[1:], tasks[1:])):
+        expected, plain_state = plain.predict(batch, asked, states[0])
+        found, fast_state = fast.predict(batch, asked, states[1])
+        states = plain_state, fast_state
         for one, other in zip(expected, found, strict=True):
+            assert one.raw is not None
             assert one.raw.std() > 1e-3
             torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-3)
-            assert (one.motion_maps is not None) == (preset == "light")
+    assert (states[0] is not None) == (preset == "light")
 
 
 def test_a_smaller_batch_is_padded_to_a_size_that_is_compiled(compiler: Compiler) -> None:
@@ -103,7 +105,7 @@ def test_without_a_compiler_that_works_one_line_says_what_to_do(
     config = small_config("flownet2-sd")
     one = TorchDetector(small_network(config), config, device="cpu", precision="fp32", compile=True)
     with pytest.raises(UsageError) as failure:
-        one.predict(seeded_clip(64))
+        one.predict(seeded_clip(64), [PairTask()])
     message = str(failure.value)
     assert message.startswith("--compile: expected a compiler that works, found none (")
     assert message.endswith("or leave --compile out")

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +7,9 @@ from torch import Tensor, nn
 
 from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.errors import UsageError
-from tubedet.models.light.context_window import window_histograms
-from tubedet.models.presets import PRESETS
+from tubedet.models.presets import PRESETS, LightConfig
 from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
-from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Detector
+from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Detector, PairTask
 from tubedet.runtime.torch import (
     TorchDetector,
     fold_batch_norm,
@@ -19,6 +17,7 @@ from tubedet.runtime.torch import (
     pick_precision,
     pick_training_precision,
 )
+from tubedet.runtime.torch_light import TorchLightDetector
 
 CPU = torch.device("cpu")
 
@@ -31,7 +30,8 @@ def detector(
     weights_sha256: str | None = None,
 ) -> TorchDetector:
     config = small_config(preset)
-    return TorchDetector(
+    kind = TorchLightDetector if isinstance(config, LightConfig) else TorchDetector
+    return kind(
         small_network(config),
         config,
         device="cpu",
@@ -42,8 +42,11 @@ def detector(
 
 
 def found_by(one: TorchDetector, clip: Tensor) -> DecodedBoxes:
-    """The boxes of every pair, each by itself."""
-    of_pairs = (one.decode(each, [each]) for each in one.predict(clip))
+    """The boxes of every pair, each by itself, its successor a backbone step."""
+    of_pairs = []
+    for pair in torch.split(clip, 1):
+        (prediction,), _ = one.predict(pair, [PairTask(next_is_step=True)])
+        of_pairs.append(one.decode(prediction, [prediction.step] if prediction.step else []))
     return DecodedBoxes(*map(torch.cat, zip(*of_pairs, strict=True)))
 
 
@@ -147,9 +150,7 @@ def test_folding_removes_every_batch_norm_of_a_convolution_and_keeps_the_answer(
         expected = network(clip)
         fold_batch_norm(network)
         folded = network(clip)
-    left = [name for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d)]
-    # What counts directions of flow is no convolution.
-    assert left == (["motion_stream.standardise"] if preset == "light" else [])
+    assert not [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
     assert expected.std() > 1e-3
     torch.testing.assert_close(folded, expected, atol=1e-4, rtol=1e-4)
 
@@ -162,35 +163,20 @@ def test_a_detector_answers_as_the_plain_network_does(preset: str) -> None:
         raw = small_network(config)(clip)
     expected = decode_boxes(raw, torch.tensor(config.anchors_wh), 2)
     found = found_by(detector(preset), clip)
-    assert found.boxes_xyxy.shape == (2, 2 * 2 * 2, 4)
+    cells = 4 * 4 if preset == "light" else 2 * 2
+    assert found.boxes_xyxy.shape == (2, 2 * cells, 4)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_motion_before_and_after_a_pair_changes_its_actions_alone() -> None:
-    config = replace(small_config("light"), context_frames=3)
-    network = small_network(config)
-    assert network.over_time is not None
-    torch.nn.init.normal_(network.over_time.action.weight)
-    clip = seeded_clip(config.input_size, batch=3)
-    with torch.inference_mode():
-        raw, maps = network.with_motion_maps(clip)
-        boxes = decode_boxes(raw[:1], torch.tensor(config.anchors_wh), 2)
-        action = network.over_time.action
-        logits = action(window_histograms(maps)[None])[0]
-    one = TorchDetector(network, config, device="cpu", precision="fp32")
-    assert one.context_frames == 3
-
-    predictions = one.predict(clip)
-    found = one.decode(predictions[0], predictions)
-
-    torch.testing.assert_close(found.boxes_xyxy, boxes.boxes_xyxy, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.overlap, boxes.overlap, atol=1e-4, rtol=1e-4)
-    # Two anchors a cell, cells row by row: the softmax of the pair's logits and the window's.
-    of_pair = raw[0].view(2, 7, 2, 2)[:, 5:]
-    expected = (of_pair + logits).softmax(dim=1).permute(2, 3, 0, 1).reshape(1, 8, 2)
-    torch.testing.assert_close(found.class_prob, expected, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(expected, boxes.class_prob, atol=1e-2)
+def test_pairs_without_boxes_are_not_looked_at() -> None:
+    one, clip = detector("brox"), seeded_clip(64, batch=3)
+    tasks = [PairTask(), PairTask(boxes=False), PairTask()]
+    predictions, state = one.predict(clip, tasks)
+    assert [each.raw is None for each in predictions] == [False, True, False]
+    assert [each.step for each in predictions] == [None] * 3
+    assert state is None
+    torch.testing.assert_close(predictions[2].raw, one.predict(clip[2:], tasks[2:])[0][0].raw)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -230,7 +216,7 @@ def test_a_device_without_room_for_the_batch_is_a_usage_error_that_says_what_tak
     exhausted: Any = Exhausted()
     one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
     with pytest.raises(UsageError) as failure:
-        one.predict(seeded_clip(64, batch=3))
+        one.predict(seeded_clip(64, batch=3), [PairTask()] * 3)
     assert str(failure.value) == (
         "flownet2-sd on cpu in fp32: out of memory with 3 pairs of 64x64 px at once; give a "
         "smaller --batch-size, or --device cpu"
@@ -245,4 +231,4 @@ def test_any_other_error_of_a_network_stays_what_it_is(monkeypatch: pytest.Monke
     exhausted: Any = Exhausted()
     one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
     with pytest.raises(RuntimeError, match="it seems"):
-        one.predict(seeded_clip(64))
+        one.predict(seeded_clip(64), [PairTask()])

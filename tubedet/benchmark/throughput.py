@@ -17,16 +17,19 @@ import torch
 from tubedet.benchmark.machine import convolution_peaks, memory_bytes, wait_for
 from tubedet.checkpoints.catalog import catalog
 from tubedet.labels import UCF101_24
-from tubedet.models.presets import build_detector, config_from_dict
+from tubedet.models.presets import LightConfig, build_detector, config_from_dict
 from tubedet.models.yolov2.anchors import VOC_2016
 from tubedet.pipeline import load_detector, process_video
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import FrameDone
 from tubedet.run.jobs import VideoJob
 from tubedet.run.plan import RunPlan
-from tubedet.runtime.detector import Detector
+from tubedet.run.reach import delay_s
+from tubedet.runtime.detector import Detector, PairTask, StepPrediction, StreamState
 from tubedet.runtime.device_names import device_name, processor_name
 from tubedet.runtime.torch import Precision, TorchDetector, pick_device
+from tubedet.runtime.torch_light import TorchLightDetector
+from tubedet.video.reader import VideoReader
 
 ROUNDS = 5
 BATCH_SIZES = (1, 4)  # the paper's
@@ -149,7 +152,8 @@ def _detector(preset: str, device: str, precision: str, *, compile: bool) -> tup
     config = config_from_dict(
         {"preset": preset, "class_names": UCF101_24, "anchors_wh": VOC_2016, "input_size": 320}
     )
-    detector = TorchDetector(
+    kind = TorchLightDetector if isinstance(config, LightConfig) else TorchDetector
+    detector = kind(
         build_detector(config), config, device=device, precision=precision, compile=compile
     )
     return detector, "random"
@@ -166,39 +170,71 @@ class _Case:
         self.clip = 255 * torch.rand(batch_size, 3, 2, detector.input_size, detector.input_size)
         self.network: list[float] = []
         self.pipeline: list[float] = []
-        self._predict()  # the first one is slower: it is not counted
+        self._frames = 0
+        self._state: StreamState | None = None
+        self._latest_step: StepPrediction | None = None
+        # The first ones are slower and not counted; every second frame is a step, or none.
+        batches = 2 if detector.temporal else 1
+        self._predict(batches)
         started = time.perf_counter()
-        self._predict()
+        self._predict(batches)
         affordable = SECONDS / (time.perf_counter() - started)
-        self.predictions = round(min(max(affordable, 1), MOST_PREDICTIONS))
+        self.predictions = batches * round(min(max(affordable, 1), MOST_PREDICTIONS / batches))
 
     def measure(self) -> None:
         """Take each figure once."""
         wait_for(self.device)
         started = time.perf_counter()
-        for _ in range(self.predictions):
-            self._predict()
+        self._predict(self.predictions)
         wait_for(self.device)
         seconds = time.perf_counter() - started
         self.network.append(self.predictions * self.batch_size / seconds)
         if not self.detector.uses_flow_images:
             self.pipeline.append(self._pipeline_fps())
 
-    def _predict(self) -> None:
-        """One batch, every pair of it in the middle of a video."""
-        window = 2 * self.detector.context_frames + 1
-        for prediction in self.detector.predict(self.clip):
-            self.detector.decode(prediction, [prediction] * window)
+    def _predict(self, batches: int) -> None:
+        """So many batches from the middle of a video of 30 frames a second, with their boxes."""
+        temporal = self.detector.temporal
+        steps = 0
+        if temporal:
+            of_window_s = temporal.seconds_before + temporal.seconds_after
+            steps = 1 + round(of_window_s / temporal.step_seconds)
+        for _ in range(batches):
+            predictions, self._state = self.detector.predict(self.clip, self._tasks(), self._state)
+            for prediction in predictions:
+                self._latest_step = prediction.step or self._latest_step
+                window = [self._latest_step] * steps if self._latest_step else []
+                self.detector.decode(prediction, window)
+
+    def _tasks(self) -> list[PairTask]:
+        """Of the next batch; every second frame is a backbone step."""
+        numbers = range(self._frames, self._frames + self.batch_size)
+        self._frames += self.batch_size
+        streams = self.detector.temporal is not None
+        return [
+            PairTask(is_step=streams and n % 2 == 0, next_is_step=streams and n % 2 == 1)
+            for n in numbers
+        ]
 
     def _pipeline_fps(self) -> float:
-        plan = RunPlan(max_frames=self.predictions * self.batch_size, batch_size=self.batch_size)
+        frames = self.predictions * self.batch_size
+        plan = RunPlan(max_frames=frames, batch_size=self.batch_size)
         with tempfile.TemporaryDirectory() as folder:
             stem = self.video.stem
             job = VideoJob(self.video, self.video.name, Path(folder), stem, PurePosixPath(stem))
             started = time.perf_counter()
             events = process_video(job, DetectionWork(self.detector, plan), ("mp4", "csv"))
             frames = sum(isinstance(event, FrameDone) for event in events)
-            return frames / (time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+        return (frames + self._frames_behind(frames)) / seconds
+
+    def _frames_behind(self, frames: int) -> int:
+        """How many more frames than so many a run looks at, on which their boxes wait."""
+        with VideoReader(self.video) as reader:
+            info = reader.info
+        behind = int(delay_s(self.detector.temporal, smooth=True) * info.fps)
+        left = (info.promised_frames or frames) - frames
+        return max(0, min(behind, left))
 
     def row(self, preset: str, weights: str) -> Throughput:
         """The medians."""

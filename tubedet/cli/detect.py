@@ -37,6 +37,7 @@ def detect(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     compile: options.Compile = False,
+    latency: options.Latency = "half-second",
     batch_size: options.BatchSize = 1,
     flow_images: options.FlowImages = None,
     min_score: options.MinScore = None,
@@ -45,6 +46,8 @@ def detect(
     all_boxes: options.AllBoxes = False,
     nms_iou: options.NmsIou = 0.45,
     link: options.Link = True,
+    no_smoothing: options.NoSmoothing = False,
+    cuts: options.Cuts = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -78,7 +81,7 @@ def detect(
 
     def load() -> "NewWork":
         detector = pipeline.load_detector(
-            weights, device=device, precision=precision, compile=compile
+            weights, device=device, precision=precision, compile=compile, latency=latency
         )
         plan = RunPlan(
             span=span,
@@ -94,6 +97,8 @@ def detect(
             batch_size=batch_size,
             flow_images=flow_images,
             link=link,
+            smooth=not no_smoothing,
+            find_cuts=cuts,
         )
 
         def new_work(job: "VideoJob", earlier: "EarlierRows | None") -> "Work":

@@ -159,6 +159,15 @@ Compile = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Latency = Annotated[
+    str,
+    Option(
+        metavar="LATENCY",
+        help="half-second; or none, for live use: nothing behind a frame has a say in its boxes, "
+        "which are not smoothed. Only for light: the paper's presets have none.",
+        rich_help_panel=NETWORK,
+    ),
+]
 BatchSize = Annotated[
     int,
     Option(
@@ -229,6 +238,24 @@ Link = Annotated[
         "--link/--no-link",
         help="Link boxes over time into numbered tubes, whose action is that of all their boxes.",
         rich_help_panel=BOXES,
+    ),
+]
+
+NoSmoothing = Annotated[
+    bool,
+    Option(
+        "--no-smoothing",
+        help="Leave boxes as the network has them; otherwise those of light are steadied over "
+        "time. The paper's presets are never smoothed.",
+        rich_help_panel=BOXES,
+    ),
+]
+Cuts = Annotated[
+    bool,
+    Option(
+        "--cuts",
+        help="Look for cuts, across which no frame is paired; for light they always are.",
+        rich_help_panel=NETWORK,
     ),
 ]
 

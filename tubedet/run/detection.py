@@ -1,11 +1,10 @@
-"""From frames to boxes: pairs through the network, boxes picked and linked, drawn if need be."""
+"""From frames to boxes: pairs through the network, boxes picked, smoothed, linked, maybe drawn."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from tubedet.detections import Detection, FrameDetections
@@ -13,12 +12,17 @@ from tubedet.errors import UsageError, VideoError
 from tubedet.notes import Note
 from tubedet.render.annotate import annotate
 from tubedet.render.label_text import drawn_label, undrawable
+from tubedet.run.asked_frames import asked_pairs
 from tubedet.run.earlier_rows import EarlierRows
-from tubedet.run.plan import RunPlan, on_stride
+from tubedet.run.plan import RunPlan
+from tubedet.run.prediction import PredictedFrame, predicted_frames, with_windows
+from tubedet.run.reach import Reach, delay_s, tolerance_s
+from tubedet.run.steps import with_steps
 from tubedet.run.stop import StopRequest
-from tubedet.runtime.detector import Detector, PairPrediction, context_windows
+from tubedet.runtime.detector import Detector
 from tubedet.tubes.best_box import SelectionRule, select_boxes
 from tubedet.tubes.linking import TubeLinker
+from tubedet.tubes.smoothing import TimedBoxes, smooth
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
 from tubedet.video.preprocess import FrameGeometry, stack_pairs, stack_with_flow_images
@@ -26,9 +30,6 @@ from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
 from tubedet.writers.track_rows import as_in_rows
 from tubedet.writers.writer import FrameResult
-
-# A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
-MOST_FRAMES_HELD = 32
 
 
 class DetectionWork:
@@ -55,7 +56,12 @@ class DetectionWork:
         self.plan = plan
         self._detector, self._earlier = detector, earlier
         self._flow_images = flow_images
-        self._rule = plan.rule or SelectionRule(min_score=detector.min_score)
+        temporal = detector.temporal
+        # Without a delay there is nothing behind a frame to smooth its boxes with.
+        self._smooth = plan.smooth and temporal is not None and temporal.seconds_after > 0
+        self._find_cuts = plan.find_cuts or temporal is not None
+        rule = plan.rule or SelectionRule(min_score=detector.min_score)
+        self._rule = rule if temporal is None else replace(rule, score="overlap", vote=True)
         self._linker = TubeLinker(self._rule, detector.class_names) if plan.link else None
         self._state: dict[str, Any] = {}
         self._latest: tuple[Detection, ...] = ()
@@ -75,24 +81,32 @@ class DetectionWork:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """How boxes are picked and linked."""
+        """How boxes are picked, smoothed and linked."""
         plan, rule = self.plan, self._rule
         return {
             "input_size": self._detector.input_size,
             "max_frames": plan.max_frames,
             "video_stream": plan.video_stream,
             "flow_images": str(plan.flow_images) if plan.flow_images else None,
+            "cuts": self._find_cuts,
+            "score": rule.score,
+            "vote": rule.vote,
             "min_score": rule.min_score,
             "classes": sorted(rule.classes) if rule.classes is not None else None,
             "max_boxes": rule.max_boxes,
             "nms_iou": rule.nms_iou,
+            "smooth": self._smooth,
             "link": plan.link,
         }
 
     @property
     def runtime(self) -> Mapping[str, object]:
-        """Preset, device, precision and batch."""
-        return {"detector": self._detector.description, "batch_size": self.plan.batch_size}
+        """Preset, device, precision and batch; for how many seconds of video a box waits."""
+        return {
+            "detector": self._detector.description,
+            "batch_size": self.plan.batch_size,
+            "delay_s": round(delay_s(self._detector.temporal, smooth=self._smooth), 3),
+        }
 
     @property
     def notes(self) -> list[Note]:
@@ -111,22 +125,25 @@ class DetectionWork:
         self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
     ) -> Iterator[FrameResult]:
         """Every frame of the span with its detections; None where the stride passes over it."""
-        geometry = FrameGeometry(reader.info.width, reader.info.height)
-        plan = self.plan
-        pairs = pair_frames(reader.frames(plan.span.start, stop=stop), plan.span.end)
+        reach = Reach.of(
+            self._detector.temporal,
+            reader.info.fps,
+            smooth=self._smooth,
+            find_cuts=self._find_cuts,
+        )
         frames = 0
-        predicted = self._predicted(_batches(pairs, plan), with_pictures=with_pictures)
-        for frame, prediction, window in context_windows(predicted, self._detector.context_frames):
+        predicted = self._predicted(self._pairs(reader, reach, stop), reach, with_pictures)
+        geometry = FrameGeometry(reader.info.width, reader.info.height)
+        for one, picked in self._picked(predicted, geometry):
+            if self._linker and one.begins_shot and not self._is_known(one.frame):
+                self._linker.begin_shot()
+            if not one.is_reported:
+                continue
             frames += 1
-            if prediction is None:
-                yield FrameResult(frame)
-            elif self._is_known(frame):
-                yield FrameResult(frame, self._taken_over(frame))
-            else:
-                yield FrameResult(frame, self._detected(frame, geometry, prediction, window))
+            yield FrameResult(one.frame, self._found(one.frame, picked) if one.is_due else None)
         if not frames and not stop.asked:
             raise VideoError(
-                f"{reader.path}: expected frames {plan.span}, found none; choose another range"
+                f"{reader.path}: expected frames {self.plan.span}, found none; choose another range"
             )
 
     def drawn(self, result: FrameResult) -> FrameResult:
@@ -151,50 +168,75 @@ class DetectionWork:
         found = FrameDetections(frame.frame, frame.pts, float(frame.time_s), detections)
         return self._linker.repeat(found) if self._linker else found
 
-    def _detected(
-        self,
-        frame: VideoFrame,
-        geometry: FrameGeometry,
-        prediction: PairPrediction,
-        window: Sequence[PairPrediction],
-    ) -> FrameDetections:
-        """The boxes of a frame, in its own pixels, that the rule keeps."""
-        decoded = self._detector.decode(prediction, window)
+    def _pairs(self, reader: VideoReader, reach: Reach, stop: StopRequest) -> Iterator[FramePair]:
+        """From the first that anything depends on; they may go on behind the span."""
+        span = self.plan.span
+        frames = reader.frames(reach.reading_from(span.start), stop=stop)
+        return pair_frames(frames, None if reach.after_s else span.end, find_cuts=self._find_cuts)
+
+    def _predicted(
+        self, pairs: Iterable[FramePair], reach: Reach, with_pictures: bool
+    ) -> Iterator[PredictedFrame]:
+        """Every frame with what its boxes are made of.
+
+        Where nobody shows pictures, frames go on without pixels: as many are held as a window has.
+        """
+        detector, plan = self._detector, self.plan
+        temporal = detector.temporal
+        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
+        known = self._earlier.end_frame if self._earlier else 0
+        predicted = predicted_frames(
+            asked_pairs(stepped, plan, reach),
+            detector,
+            self._to_clip,
+            batch_size=plan.batch_size,
+            needed_from=reach.first_frame_needed(known),
+            with_pictures=with_pictures,
+        )
+        return with_windows(predicted, temporal, tolerance_s(reach.rate))
+
+    def _picked(
+        self, predicted: Iterable[PredictedFrame], geometry: FrameGeometry
+    ) -> Iterator[tuple[PredictedFrame, tuple[Detection, ...]]]:
+        """Every frame with the boxes in it that the rule keeps, in its own pixels."""
+        timed = (
+            TimedBoxes(
+                payload=one,
+                time_s=one.frame.time_s,
+                detections=self._boxes_of(one, geometry),
+                is_support=one.prediction.step is not None,
+                begins_shot=one.begins_shot,
+            )
+            for one in predicted
+        )
+        for each in smooth(timed) if self._smooth else timed:
+            yield each.payload, each.detections or ()
+
+    def _boxes_of(
+        self, one: PredictedFrame, geometry: FrameGeometry
+    ) -> tuple[Detection, ...] | None:
+        """None where they were not asked for."""
+        if one.prediction.raw is None:
+            return None
+        decoded = self._detector.decode(one.prediction, one.window)
         boxes_fraction, overlap, class_prob = (each[0].numpy() for each in decoded)
-        picked = select_boxes(
+        return select_boxes(
             geometry.to_source_xyxy(boxes_fraction),
             overlap,
             class_prob,
-            self.class_names,
+            self._detector.class_names,
             self._linker.candidates if self._linker else self._rule,
         )
+
+    def _found(self, frame: VideoFrame, picked: tuple[Detection, ...]) -> FrameDetections:
+        """The detections of a frame: those in its rows, if there are some, or linked ones."""
+        if self._is_known(frame):
+            return self._taken_over(frame)
         found = FrameDetections(frame.frame, frame.pts, float(frame.time_s), picked)
         if self._linker:
             found = self._linker.link(found)
             self._state = {"linker": self._linker.state()}
         return found
-
-    def _predicted(
-        self, batches: Iterable[Sequence[tuple[FramePair, bool]]], *, with_pictures: bool
-    ) -> Iterator[tuple[VideoFrame, PairPrediction | None]]:
-        """Every frame with the prediction of its pair; None where the stride passes over it.
-
-        The network is spared batches that only lead to known frames, and only those: so the others
-        are composed as if nothing were known, and give the same numbers to the last bit. Where
-        nobody shows pictures, frames go on without pixels, since half a second of them is held.
-        """
-        needed_from = (
-            self._earlier.end_frame if self._earlier else 0
-        ) - self._detector.context_frames
-        for batch in batches:
-            due = [pair for pair, is_due in batch if is_due]
-            if due and due[-1].at.frame < needed_from:
-                predictions = iter([SKIPPED] * len(due))
-            else:
-                predictions = iter(self._detector.predict(self._to_clip(due)) if due else ())
-            for pair, is_due in batch:
-                frame = pair.at if with_pictures else replace(pair.at, rgb=NO_PIXELS)
-                yield frame, next(predictions) if is_due else None
 
     def _to_clip(self, pairs: Sequence[FramePair]) -> Tensor:
         """The network's input; UsageError if detector and flow images do not go together."""
@@ -206,21 +248,3 @@ class DetectionWork:
         if not detector.uses_flow_images:
             raise UsageError(f"{detector.description}: makes its own flow, leave flow images out")
         return stack_with_flow_images(pairs, detector.input_size, folder)
-
-
-SKIPPED = PairPrediction(Tensor())  # stands for a pair of which the rows are known
-NO_PIXELS = np.empty((0, 0, 3), np.uint8)
-
-
-def _batches(pairs: Iterator[FramePair], plan: RunPlan) -> Iterator[list[tuple[FramePair, bool]]]:
-    """Runs of pairs, each with whether the stride falls on it; at most a batch of them are due."""
-    batch: list[tuple[FramePair, bool]] = []
-    most_held = max(MOST_FRAMES_HELD, plan.batch_size)
-    for pair, is_due in on_stride(pairs, plan):
-        batch.append((pair, is_due))
-        due = sum(each for _, each in batch)
-        if due in (0, plan.batch_size) or len(batch) == most_held:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -62,12 +62,16 @@ class RunPlan(FramePlan):
         batch_size: pairs that go through the network together; 1 is online, as in the paper.
         flow_images: folder with `<place of the video>/<frame:05d>.jpg`, for the `brox` preset.
         link: boxes are linked into tubes, whose class scores are smoothed (`tubes.linking`).
+        smooth: boxes are steadied over time (`tubes.smoothing`), where the detector has a delay.
+        find_cuts: cuts are looked for also where the detector sees pairs alone.
     """
 
     rule: SelectionRule | None = None
     batch_size: int = 1
     flow_images: Path | None = None
     link: bool = True
+    smooth: bool = True
+    find_cuts: bool = False
 
 
 def on_stride(pairs: Iterable[FramePair], plan: FramePlan) -> Iterator[tuple[FramePair, bool]]:

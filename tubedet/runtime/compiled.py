@@ -17,27 +17,28 @@ class CompiledForward:
     one before it is padded to that one's size instead.
 
     Args:
-        forward: (B, ...) → one or several tensors (B, ...).
+        forward: one or several tensors (B, ...) → one or several (B, ...).
         device: of the network.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Tensor | Outputs], device: torch.device) -> None:
+    def __init__(self, forward: Callable[..., Tensor | Outputs], device: torch.device) -> None:
         # CUDA graphs spare the launches of some hundred kernels, most of the time of one pair.
         mode = "reduce-overhead" if device.type == "cuda" else None
         self._forward = torch.compile(forward, mode=mode, dynamic=False)
         self._sizes: set[int] = set()
 
-    def __call__(self, clip: Tensor) -> Outputs:
+    def __call__(self, *inputs: Tensor) -> Outputs:
         """The outputs of a batch.
 
         Raises:
             UsageError: if it cannot be compiled here.
         """
-        batch = len(clip)
+        batch = len(inputs[0])
         size = min((each for each in self._sizes if each >= batch), default=batch)
-        padded = cat([clip, clip[-1:].expand(size - batch, *clip.shape[1:])])
+        more = size - batch
+        padded = [cat([each, each[-1:].expand(more, *each.shape[1:])]) for each in inputs]
         try:
-            outputs = self._forward(padded)
+            outputs = self._forward(*padded)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().partition("\n")[0]
             raise UsageError(

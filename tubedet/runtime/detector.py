@@ -3,9 +3,8 @@
 It takes and gives CPU tensors, so that whoever feeds it need not know where it computes.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -13,18 +12,44 @@ from tubedet.models.yolov2.box_decoding import DecodedBoxes
 
 DEFAULT_MIN_SCORE = 0.25  # Darknet's habit; a checkpoint that was measured says its own
 
-Item = TypeVar("Item")
+StreamState = tuple[Tensor, ...]
+"""What a network keeps of the frames before: tensors that only the detector itself understands."""
+
+
+class PairTask(NamedTuple):
+    """What is asked of a pair of frames.
+
+    Attributes:
+        boxes: whether boxes are asked for.
+        is_step: whether the frame that boxes belong to is one that the video backbone is given.
+        next_is_step: the same of its successor, the second frame of the pair, in the same shot.
+        seconds: between both frames.
+    """
+
+    boxes: bool = True
+    is_step: bool = True
+    next_is_step: bool = False
+    seconds: float = 1 / 30
+
+
+class StepPrediction(NamedTuple):
+    """What the context windows of the frames around take of a backbone step.
+
+    `logits` (C, h, w) of actions; `flow_maps` (9, h, w) of the pair that begins with it.
+    """
+
+    logits: Tensor
+    flow_maps: Tensor
 
 
 class PairPrediction(NamedTuple):
-    """What a network predicts of one pair of frames, on the CPU.
+    """What a network predicts of one pair of frames, on the CPU; None for what was not asked.
 
-    `raw` predictions (A*(5+C), h, w) of the pair by itself; `motion_maps` (27, h, w) of its flow
-    for the context window, None for a detector without one.
+    `raw` predictions as the detector's own `decode` takes them; `step` for context windows.
     """
 
-    raw: Tensor
-    motion_maps: Tensor | None = None
+    raw: Tensor | None = None
+    step: StepPrediction | None = None
 
 
 class Detector(Protocol):
@@ -63,22 +88,34 @@ class Detector(Protocol):
         """The score below which a detection of these weights is not worth showing."""
 
     @property
-    def context_frames(self) -> int:
-        """Frames before and after a pair whose predictions `decode` takes; 0 for its own alone."""
+    def temporal(self) -> "TemporalReach | None":
+        """What of a video around a frame its boxes depend on; None: on its pair alone."""
 
-    def predict(self, clip: Tensor) -> Sequence[PairPrediction]:
-        """Run the network on a batch of B pairs: a prediction of each.
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
+        """Run the network on B consecutive pairs of one shot.
+
+        Pairs of which a task asks nothing may be left out.
 
         Args:
             clip: (B, 3, 2, S, S) float32 RGB, 0..255, on the CPU; time axis: frame, its successor.
+            tasks: B of them.
+            state: what the call for the pairs before has returned; None where a shot begins, or
+                for a detector without `temporal`.
+
+        Returns:
+            A prediction of each pair, and the state for those that follow in the same shot.
         """
 
-    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+    def decode(
+        self, prediction: PairPrediction, window: Sequence[StepPrediction] = ()
+    ) -> DecodedBoxes:
         """Boxes of a pair.
 
         Args:
-            prediction: of the pair.
-            window: of the pairs within `context_frames`, itself included, in any order.
+            prediction: of the pair, one with boxes.
+            window: the steps in its context window.
 
         Returns:
             boxes_xyxy (1, N, 4) in fractions of the input, overlap (1, N), class_prob (1, N, C):
@@ -86,29 +123,17 @@ class Detector(Protocol):
         """
 
 
-def context_windows(
-    frames: Iterable[tuple[Item, PairPrediction | None]], context_frames: int
-) -> Iterator[tuple[Item, PairPrediction | None, list[PairPrediction]]]:
-    """Frames with the predictions that there are in the context window of each, its own included.
+class TemporalReach(NamedTuple):
+    """What of a video a prediction depends on besides its own pair.
 
-    A frame is yielded once `context_frames` more have been taken, or the last one has been.
-
-    Args:
-        frames: one after the other; None for one without a prediction.
-        context_frames: frames before and after.
+    Attributes:
+        step_seconds: the aim for the time between two backbone steps.
+        state_steps: so many steps of the past, at most, have a say in the state.
+        seconds_before: a context window begins so long before its frame,
+        seconds_after: and ends so long after it.
     """
-    held: deque[tuple[Item, PairPrediction | None]] = deque()
-    window: deque[PairPrediction | None] = deque(maxlen=2 * context_frames + 1)
-    for item, prediction in frames:
-        held.append((item, prediction))
-        window.append(prediction)
-        if len(held) > context_frames:
-            yield *held.popleft(), _present(window)
-    while held:
-        if len(window) > len(held) + context_frames:
-            window.popleft()
-        yield *held.popleft(), _present(window)
 
-
-def _present(predictions: Iterable[PairPrediction | None]) -> list[PairPrediction]:
-    return [each for each in predictions if each is not None]
+    step_seconds: float
+    state_steps: int
+    seconds_before: float
+    seconds_after: float

@@ -6,17 +6,22 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn, stack
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tubedet.errors import UsageError
-from tubedet.models.light.context_window import ContextWindow
-from tubedet.models.light.detector import LightDetector
-from tubedet.models.presets import DetectorConfig, LightConfig
+from tubedet.models.presets import DetectorConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
-from tubedet.runtime.compiled import CompiledForward, as_tuple
-from tubedet.runtime.detector import DEFAULT_MIN_SCORE, PairPrediction
+from tubedet.runtime.compiled import CompiledForward, Outputs
+from tubedet.runtime.detector import (
+    DEFAULT_MIN_SCORE,
+    PairPrediction,
+    PairTask,
+    StepPrediction,
+    StreamState,
+    TemporalReach,
+)
 from tubedet.runtime.device_names import device_name
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -46,6 +51,8 @@ class TorchDetector:
         UsageError: if the device or the precision cannot be had.
     """
 
+    temporal: TemporalReach | None = None
+
     def __init__(
         self,
         network: TwoStreamDetector,
@@ -66,20 +73,9 @@ class TorchDetector:
         self.weights_sha256 = weights_sha256
         self.min_score = DEFAULT_MIN_SCORE if min_score is None else min_score
         self.description = f"{config.preset} on {self._device} in {self._precision}"
-        self.context_frames = 0
-        self._context_window: ContextWindow | None = None
-        self._forward: Callable[[Tensor], Tensor | tuple[Tensor, ...]] = network
-        if isinstance(network, LightDetector) and network.over_time is not None:
-            assert isinstance(config, LightConfig)
-            self.context_frames = config.context_frames
-            # Some milliseconds a frame: it stays where predictions lie, at full precision.
-            self._context_window, network.over_time = network.over_time, None
-            self._forward = network.with_motion_maps
-        fold_batch_norm(network.eval())
-        network.to(self._device)
-        _prepare_kernels(network, DTYPES[self._precision])
+        self._take_over(network.eval())
         if compile:
-            self._forward = CompiledForward(self._forward, self._device)
+            self._compile()
             self.description += ", compiled"
 
     @property
@@ -92,22 +88,45 @@ class TorchDetector:
         """Of convolutions."""
         return self._precision
 
-    @torch.inference_mode()
-    def predict(self, clip: Tensor) -> list[PairPrediction]:
-        """Predictions of a clip (B, 3, 2, S, S) float32 RGB 0..255; CPU float32 in and out."""
-        with autocast(self._device, self._precision), out_of_memory(self.description, clip):
-            outputs = self._forward(clip.to(self._device))
-            of_batch = [each.float().cpu() for each in as_tuple(outputs)]
-        return [PairPrediction(*of_pair) for of_pair in zip(*of_batch, strict=True)]
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
+        """See `Detector.predict`; UsageError where the device's memory does not do."""
+        with (
+            torch.inference_mode(),
+            out_of_memory(self.description, clip),
+            autocast(self._device, self._precision),
+        ):
+            return self._predict(clip, tasks, state)
 
-    @torch.inference_mode()
-    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
-        """Boxes of a pair; all predictions are this detector's."""
-        raw = prediction.raw
-        if self._context_window is not None:
-            maps = [each.motion_maps for each in window if each.motion_maps is not None]
-            raw = self._context_window(raw, stack(maps))
-        return decode_boxes(raw[None], self._anchors_wh, len(self.class_names))
+    def decode(
+        self, prediction: PairPrediction, window: Sequence[StepPrediction] = ()
+    ) -> DecodedBoxes:
+        """See `Detector.decode`."""
+        assert prediction.raw is not None
+        with torch.inference_mode():
+            raw = self._joined(prediction.raw, window)
+            return decode_boxes(raw[None], self._anchors_wh, len(self.class_names))
+
+    def _take_over(self, network: TwoStreamDetector) -> None:
+        fold_batch_norm(network)
+        network.to(self._device)
+        prepare_kernels(network, DTYPES[self._precision])
+        self._forward: Callable[[Tensor], Outputs] = lambda clip: (network(clip),)
+
+    def _compile(self) -> None:
+        self._forward = CompiledForward(self._forward, self._device)
+
+    def _predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
+        chosen = [at for at, task in enumerate(tasks) if task.boxes]
+        raws = iter(self._forward(clip[chosen].to(self._device))[0].float().cpu() if chosen else ())
+        return [PairPrediction(next(raws) if task.boxes else None) for task in tasks], None
+
+    def _joined(self, raw: Tensor, window: Sequence[StepPrediction]) -> Tensor:
+        """Raw predictions with all fields that `decode_boxes` takes."""
+        return raw
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -187,7 +206,7 @@ def fold_batch_norm(network: nn.Module) -> None:
                 setattr(parent, norm_name, nn.Identity())
 
 
-def _prepare_kernels(network: nn.Module, dtype: torch.dtype) -> None:
+def prepare_kernels(network: nn.Module, dtype: torch.dtype) -> None:
     """Store kernels in the type and order they are used in: converting on every call costs time.
 
     Channels lie innermost, as the convolution libraries multiply them.
