@@ -103,31 +103,52 @@ def test_rows_of_a_file_are_scored_without_video_or_network(root: Path, tmp_path
     video_path(root, "golf", CLIP).unlink()
     rows = [*golf_rows(), "golf/other.avi,0,,golf,0.9,0,0,1,1", f"golf/{CLIP},0,,dive,0.1,0,0,1,1"]
 
-    result = evaluate_rows(write_rows(tmp_path / "r.csv", rows), root, "--all-boxes")
+    result = evaluate_rows(write_rows(tmp_path / "r.csv", rows), root, "--all-classes")
 
     assert result.exit_code == 0, result.output
     assert "1 of 2 videos, 3 frames; rows of r.csv" in result.stdout
-    assert "all boxes; rule tubedet: VOC all-points area, IoU without +1" in result.stdout
-    assert "right 3 (75.0 %)" in result.stdout
+    assert "f-mAP, one box a frame; rule tubedet: VOC all-points area, IoU with" in result.stdout
+    assert "f-mAP, all rows; rule tubedet: VOC all-points area, IoU without +1" in result.stdout
+    assert "right 3 (100.0 %)" in result.stdout
     assert "video-mAP" not in result.stdout
     assert "videos that are not in the data, left out (1): golf/other.avi" in result.stderr
     assert "labels that the data does not have, never right (1): dive" in result.stderr
 
 
-def test_the_best_box_of_a_frame_counts_unless_all_are_asked_for(
+def test_the_best_box_of_a_frame_counts_and_all_beside_it_if_asked_for(
     root: Path, tmp_path: Path
 ) -> None:
     wrong = [f"golf/{CLIP},{frame},,golf,1.0,40,0,64,48" for frame in range(FRAMES)]
     file = write_rows(tmp_path / "r.csv", [*golf_rows(), *wrong])
     written = tmp_path / "r.json"
 
-    def f_map(*options: str) -> float:
-        result = evaluate_rows(file, root, "--json", str(written), *options)
-        assert result.exit_code == 0, result.output
-        return float(json.loads(written.read_text("utf-8"))["f_map"]["0.5"])
+    alone = evaluate_rows(file, root, "--json", str(written))
+    assert json.loads(written.read_text("utf-8"))["all_classes"] is None
+    both = evaluate_rows(file, root, "--json", str(written), "--all-classes")
 
-    assert f_map() == 0.0
-    assert f_map("--all-boxes") == pytest.approx(0.5)
+    figures = json.loads(written.read_text("utf-8"))
+    assert figures["f_map"]["0.5"] == 0.0
+    assert figures["all_classes"]["f_map"]["0.5"] == pytest.approx(0.5)
+    shown = [line.split() for line in both.stdout.splitlines()]
+    assert ["golf", "3", *["0.0"] * 3, *["50.0"] * 3] in shown
+    assert ["all", "classes,", "annotated", *["50.0", "-"] * 3] in shown  # of one source
+    assert ["golf", "3", *["0.0"] * 3] in [line.split() for line in alone.stdout.splitlines()]
+
+
+def test_an_interval_by_source_stands_beside_each_f_map(root: Path, tmp_path: Path) -> None:
+    """By hand: golf is found, walk of another source is not: a draw gives 1, 0.5 or 0."""
+    write_mask(root, "walk", "B_walk_f_cm_np1_ri_med_0", np.ones((48, 64, 3), dtype=np.uint8))
+    file, written = write_rows(tmp_path / "r.csv", golf_rows()), tmp_path / "r.json"
+
+    result = evaluate_rows(file, root, "--json", str(written))
+
+    assert result.exit_code == 0, result.output
+    figures = json.loads(written.read_text("utf-8"))
+    assert figures["f_map_interval"] == {at: [0.0, 1.0] for at in figures["f_map"]}
+    assert figures["f_map_interval"] == figures["f_map_all_frames_interval"]
+    assert "95 % percentile interval of 1,000 draws of 2 sources" in figures["intervals"]
+    assert figures["intervals"] in result.stdout
+    assert result.stdout.count("50.0 0.0–100.0") == 6
 
 
 def test_rows_with_tubes_are_scored_as_tubes_and_the_rule_is_shown(
@@ -229,7 +250,7 @@ def test_scoring_a_file_loads_no_torch(root: Path, tmp_path: Path) -> None:
     loaded = set(re.findall(r"\| +(\S+)$", run.stderr, re.MULTILINE))
     assert "pandas" in loaded
     assert "torch" not in loaded
-    assert "f-mAP, annotated frames" in run.stdout
+    assert "best box, annotated" in run.stdout
 
 
 def test_the_first_true_box_of_each_frame_gives_the_known_ceiling_of_ucf101_24(

@@ -134,7 +134,7 @@ def test_the_rows_of_an_evaluation_can_be_scored_by_any_rule(root: Path, tmp_pat
     ("options", "complaint", "code"),
     [
         (["--resume", "--batch-size", "2"], "was made with batch_size 1, not 2; give the same", 2),
-        (["--resume", "--all-boxes"], "with boxes the best of each frame, not all; ", 2),
+        (["--resume", "--all-classes"], "boxes the best of each frame, not every box under", 2),
         ([], "exists already; go on with --resume or choose another name", 6),
     ],
 )
@@ -220,5 +220,6 @@ def test_precision_and_compilation_are_passed_on(
 
     assert evaluate(root, tmp_path, "--precision", "fp32", "--compile").exit_code == 0
 
-    assert asked == {"device": "auto", "precision": "fp32", "compile": True}
+    expected = {"device": "auto", "precision": "fp32", "compile": True, "latency": "half-second"}
+    assert asked == expected
     assert figures(tmp_path)["precision"] == "fp32"

@@ -12,10 +12,10 @@ import pytest
 from tests.golden import PROJECT_ROOT
 from tubedet.errors import DatasetError, UsageError
 from tubedet.evaluation.comparison_tables import TABLES, as_latex, as_markdown, write_table
+from tubedet.evaluation.frame_figures import CURVE_THRESHOLDS
 from tubedet.evaluation.plots import plot_iou_curves
 from tubedet.evaluation.published import PAPER, TABLE_1, TABLE_2, TABLE_3, TABLE_4
 from tubedet.evaluation.run_files import RunFigures, curve_table, read_run, settings_of
-from tubedet.evaluation.scoring import CURVE_THRESHOLDS
 
 PAPER_TEXT = PROJECT_ROOT.parent / "shared" / "paper.txt"
 

@@ -180,7 +180,7 @@ def test_rows_of_frames_that_nobody_looked_at_are_neither_right_nor_wrong() -> N
 
     def scores(*rows: tuple[object, ...]) -> tuple[float, float]:
         result = score_rows(rows_table(rows), data, Source("made"), Protocol())
-        return result.trimmed[0].mean, result.all_frames[0].mean
+        return result.trimmed[0].mean, result.best.all_frames[0].mean
 
     assert scores(right, unknown) == (1.0, 1.0)
     assert scores(right, unknown, background) == (1.0, 0.5)

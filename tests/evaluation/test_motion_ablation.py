@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,18 @@ from torch import Tensor
 
 from tests.drawn_jhmdb import draw_jhmdb
 from tests.scripted_detector import ScriptedDetector
+from tests.small_detector import seeded_clip, small_config, small_network
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.jhmdb_21 import load_jhmdb_21
 from tubedet.errors import DatasetError
-from tubedet.evaluation.motion_ablation import motion_ablation, second_frames_of_other_clips
-from tubedet.runtime.detector import PairPrediction
+from tubedet.evaluation.motion_ablation import (
+    OtherSecondFrame,
+    motion_ablation,
+    second_frames_of_other_clips,
+)
+from tubedet.runtime.detector import PairPrediction, PairTask, StreamState
+from tubedet.runtime.torch_light import TorchLightDetector
 
 
 class Recorder(ScriptedDetector):
@@ -24,9 +31,11 @@ class Recorder(ScriptedDetector):
         super().__init__()
         self.shown: list[Tensor] = []
 
-    def predict(self, clip: Tensor) -> list[PairPrediction]:
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
         self.shown.append(clip[0])
-        return super().predict(clip)
+        return super().predict(clip, tasks, state)
 
 
 class NumberedFrames(ClipFrames):
@@ -95,3 +104,29 @@ def test_a_detector_of_first_frames_loses_nothing(tmp_path: Path) -> None:
     results = dict(motion_ablation(looks_at_first, data))
 
     assert len({result.box_right for result in results.values()}) == 1
+
+
+def test_a_video_backbone_is_given_the_true_frames_with_whatever_flow() -> None:
+    """Of `light`: its steps as they are, its flow that of a picture that stands still."""
+    config = replace(small_config("light"), flow_size=64)
+    detector = TorchLightDetector(small_network(config), config, device="cpu", precision="fp32")
+    still = OtherSecondFrame(detector, lambda clip: clip[:, :, 0])
+    frames = seeded_clip(64, batch=7)[:, :, 0]
+    pairs = torch.stack([frames[:-1], frames[1:]], dim=2)
+    tasks = [PairTask(True, n % 2 == 0, n % 2 == 1) for n in range(6)]
+    found, state = still.predict(pairs[:4], tasks[:4])
+    more, _ = still.predict(pairs[4:], tasks[4:], state)
+
+    with torch.inference_mode():
+        network = small_network(config)
+        steps, _ = network.steps(frames[::2][None])
+        seconds = torch.full((6,), 1 / 30)
+        motion = network.motion(torch.stack([frames[:-1]] * 2, dim=2), seconds)
+        latest = [(n + 1) // 2 for n in range(6)]
+        raws = network.fusion(steps.last[0, latest], motion.last)
+    for n, each in enumerate([*found, *more]):
+        torch.testing.assert_close(each.raw, raws[n], atol=1e-4, rtol=1e-4)
+        assert (each.step is not None) == (n % 2 == 0)
+        if each.step is not None:
+            expected = (steps.logits[0, n // 2], motion.maps[n])
+            torch.testing.assert_close(tuple(each.step), expected, atol=1e-4, rtol=1e-4)

@@ -1,21 +1,13 @@
 """`tubedet evaluate`: f-mAP of a checkpoint, or of anybody's detections, on a data set."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tubedet.cli.console import (
-    NAMES_SHOWN,
-    complain,
-    report_absent,
-    report_notes,
-    say,
-    show_table,
-    with_bar,
-)
-from tubedet.cli.detect_options import Compile
+from tubedet.cli.console import complain, report_absent, report_notes, say, with_bar
+from tubedet.cli.detect_options import Compile, Latency, NoSmoothing
+from tubedet.cli.evaluation_report import show_result
 from tubedet.errors import EXIT_BATCH_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -42,9 +34,13 @@ def evaluate(
     rule: Annotated[
         str, typer.Option(help="Whose convention: tubedet, gurkirt, act, yowo or voc2007.")
     ] = "tubedet",
-    all_boxes: Annotated[
+    all_classes: Annotated[
         bool,
-        typer.Option("--all-boxes", help="Count all boxes, not the paper's best of each frame."),
+        typer.Option(
+            "--all-classes",
+            help="Beside the paper's best box of each frame, count every box under every class, as "
+            "others do; of --detections all rows.",
+        ),
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table of classes.")] = None,
@@ -61,6 +57,8 @@ def evaluate(
     link: Annotated[
         bool, typer.Option("--link", help="Link boxes into tubes first, as detect --link does.")
     ] = False,
+    no_smoothing: NoSmoothing = False,
+    latency: Latency = "half-second",
     flow_images: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="For the brox preset, as of detect."),
@@ -105,7 +103,7 @@ def evaluate(
         require_flow_images(flow_images)
     if plot is not None:
         require_matplotlib()
-    protocol = Protocol(rule_named(rule), all_boxes)
+    protocol = Protocol(rule_named(rule), all_classes)
     dataset = load_named_dataset(data, split, part, require_videos=detections is None)
     report_absent(dataset.missing_videos)
     report_notes(dataset.notes)
@@ -114,9 +112,11 @@ def evaluate(
     else:
         from tubedet.pipeline import load_detector
 
-        detector = load_detector(weights, device=device, precision=precision, compile=compile)
-        how = {"batch_size": batch_size, "link": link, "flow_images": flow_images}
-        how |= {"rows": rows, "resume": resume}
+        detector = load_detector(
+            weights, device=device, precision=precision, compile=compile, latency=latency
+        )
+        how: dict[str, Any] = {"batch_size": batch_size, "link": link, "smooth": not no_smoothing}
+        how |= {"flow_images": flow_images, "rows": rows, "resume": resume}
         result = _run(detector, dataset, protocol, how)
     for write, path in (
         (write_result_json, json),
@@ -125,7 +125,7 @@ def evaluate(
     ):
         if path is not None:
             write(result, path)
-    _show(result)
+    show_result(result)
     if pictures:
         _draw(result, pictures, pictures_folder)
     if result.source.failed_clips:
@@ -163,61 +163,6 @@ def _run(
     return result
 
 
-def _show(result: "EvaluationResult") -> None:
-    data, figures = result.data, result.to_dict()
-    say(
-        f"{data.name}, split {data.split}, part {data.part}: "
-        f"{len(data.clips)} of {len(data.clips) + len(data.missing_videos)} videos, "
-        f"{data.frames} frames; {result.source.description}"
-        + (f" ({result.source.device})" if result.source.device else "")
-    )
-    headings = ("class", "boxes", *(f"AP@{at.iou_threshold}" for at in result.trimmed))
-    show_table(headings, _rows(result))
-    say(f"right boxes, of whatever class (IoU 0.5): {_percent(result.box_right)} % of the frames")
-    counts, shares = figures["errors"]["counts"], figures["errors"]["shares"]
-    kinds = ", ".join(f"{kind} {counts[kind]} ({_percent(shares[kind])} %)" for kind in counts)
-    say(f"boxes on annotated frames (IoU 0.5, best remaining; missed: of the true boxes): {kinds}")
-    say(figures["protocol"])
-    if result.video_map:
-        tubes = ", ".join(f"@{at} {_percent(mean)} %" for at, mean in result.video_map.items())
-        say(f"video-mAP: {tubes}; rule {figures['rule']}: {figures['video_map_protocol']}")
-    _report_clips(result)
-    if result.source.unnameable:
-        names = ", ".join(result.source.unnameable)
-        complain(f"the weights do not know {names}: their AP is 0")
-
-
-def _report_clips(result: "EvaluationResult") -> None:
-    """Say which clips were not, or not wholly, measured; the JSON has all of them."""
-    from tubedet.datasets.annotated_clips import length_note
-
-    failed, decoded = result.source.failed_clips, result.source.decoded_frames
-    if not decoded:
-        return
-    lines = [f"clip {video} was not run: {failure}" for video, failure in failed.items()]
-    for clip in result.data.clips:
-        note = length_note(clip, decoded.get(clip.video, clip.frames))
-        if note and clip.video not in failed:
-            lines.append(note.text)
-    for line in lines[:NAMES_SHOWN]:
-        complain(line)
-    complain(
-        f"clips that could not be run: {len(failed)}, of another length than annotated: "
-        f"{len(lines) - len(failed)}; true boxes of frames that were not seen, which count as "
-        f"missed: {result.boxes_not_decoded}"
-    )
-
-
-def _rows(result: "EvaluationResult") -> Iterator[list[str]]:
-    """Per class, then the means of both protocols, in percent."""
-    for index, curve in result.trimmed[0].curves.items():
-        precisions = [at.curves[index].average_precision for at in result.trimmed]
-        name = result.data.class_names[index]
-        yield [name, str(curve.ground_truths), *map(_percent, precisions)]
-    yield ["f-mAP, annotated frames", "", *(_percent(at.mean) for at in result.trimmed)]
-    yield ["f-mAP, all frames", "", *(_percent(at.mean) for at in result.all_frames)]
-
-
 def _draw(result: "EvaluationResult", number: int, folder: Path) -> None:
     from tubedet.evaluation.outcome_pictures import write_best_and_worst
 
@@ -225,7 +170,3 @@ def _draw(result: "EvaluationResult", number: int, folder: Path) -> None:
     say(f"{len(pictures)} pictures of best and worst frames are in {folder}")
     if absent := [clip.video for clip in result.data.clips if not clip.path.exists()]:
         complain(f"no picture of {len(absent)} clips, whose videos are not there: {absent[0]}, …")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"

@@ -12,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.evaluation.frame_outcomes import FrameOutcome
-from tubedet.runtime.detector import Detector, context_windows
+from tubedet.run.asked_frames import asked_pairs
+from tubedet.run.plan import FramePlan
+from tubedet.run.prediction import predicted_frames, with_windows
+from tubedet.run.reach import Reach, tolerance_s
+from tubedet.run.steps import with_steps
+from tubedet.runtime.detector import Detector
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.preprocess import stack_pairs
 
-FRAMES_A_MINUTE = 30 * 60
+RATE = Fraction(30)
+FRAMES_A_MINUTE = int(RATE) * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +34,39 @@ class ThresholdRow:
         min_score: the threshold.
         precision: share of the shown boxes whose place and action are right; None if none is shown.
         recall: share of the true boxes that are met so.
+        box_right: share of the true boxes that are met whatever the action.
         alarms_a_minute: actor-free frames with a box, in 1,800 frames.
     """
 
     min_score: float
     precision: float | None
     recall: float
+    box_right: float
     alarms_a_minute: float
 
 
 def best_scores(detector: Detector, frames_rgb: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """The highest score of every frame (T,) of footage that comes as pictures (H, W, 3)."""
-    frames = (VideoFrame(t, None, Fraction(t), rgb) for t, rgb in enumerate(frames_rgb))
-    predicted = (
-        (None, detector.predict(stack_pairs([pair], detector.input_size))[0])
-        for pair in pair_frames(frames)
+    """The highest score of every frame (T,) of footage of 30 frames a second.
+
+    Args:
+        detector: from `load_detector`.
+        frames_rgb: pictures (H, W, 3).
+    """
+    temporal = detector.temporal
+    frames = (VideoFrame(t, None, t / RATE, rgb) for t, rgb in enumerate(frames_rgb))
+    pairs = pair_frames(frames, find_cuts=temporal is not None)
+    reach = Reach.of(temporal, RATE, smooth=False, find_cuts=False)
+    stepped = with_steps(pairs, RATE, temporal and temporal.step_seconds)
+    predicted = predicted_frames(
+        asked_pairs(stepped, FramePlan(), reach),
+        detector,
+        lambda each: stack_pairs(each, detector.input_size),
     )
     scores = []
-    for _, prediction, window in context_windows(predicted, detector.context_frames):
-        assert prediction is not None
-        _, overlap, class_prob = detector.decode(prediction, window)
-        scores.append(float((overlap * class_prob.amax(dim=-1)).max()))
+    for frame in with_windows(predicted, temporal, tolerance_s(RATE)):
+        _, overlap, class_prob = detector.decode(frame.prediction, frame.window)
+        of_boxes = overlap if temporal else overlap * class_prob.amax(dim=-1)
+        scores.append(float(of_boxes.max()))
     return np.array(scores)
 
 
@@ -72,6 +90,7 @@ def threshold_table(
         raise ValueError("no annotated frame, or no actor-free one, to measure thresholds on")
     scores = np.array([o.found.score if o.found else -np.inf for o in outcomes])
     right = np.array([outcome.action_right for outcome in outcomes])
+    placed = np.array([outcome.box_right for outcome in outcomes])
     truths = sum(len(outcome.truth) for outcome in outcomes)
     rows = []
     for threshold in thresholds:
@@ -82,6 +101,7 @@ def threshold_table(
                 min_score=threshold,
                 precision=float(hits / shown) if shown else None,
                 recall=float(hits / truths),
+                box_right=float((placed & (scores >= threshold)).sum() / truths),
                 alarms_a_minute=FRAMES_A_MINUTE * alarms,
             )
         )

@@ -38,7 +38,7 @@ class ClassCurve:
     @property
     def average_precision(self) -> float:
         """The area under the curve by the rule, in [0, 1]."""
-        return self.area(self.recall, self.precision) if self.recall.size else 0.0
+        return float(self.area(self.recall, self.precision)) if self.recall.size else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +52,21 @@ class MeanPrecision:
     def mean(self) -> float:
         """The mean of the classes' average precisions, in [0, 1]."""
         return float(np.mean([curve.average_precision for curve in self.curves.values()]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchedDetections:
+    """Detections by falling score, and which of them take a ground truth.
+
+    Attributes:
+        detections: a row each.
+        truth: a row a ground truth.
+        correct: (N,) of the detections, by IoU threshold.
+    """
+
+    detections: pd.DataFrame
+    truth: pd.DataFrame
+    correct: dict[float, NDArray[np.bool_]]
 
 
 def frame_map(
@@ -69,6 +84,16 @@ def frame_map(
     Raises:
         DatasetError: if `truth` has no row.
     """
+    return mean_precisions(match(detections, truth, iou_thresholds, rule), rule, class_count)
+
+
+def match(
+    detections: pd.DataFrame,
+    truth: pd.DataFrame,
+    iou_thresholds: Sequence[float],
+    rule: ScoringRule = TUBEDET,
+) -> MatchedDetections:
+    """Let the detections of every frame take its ground truths; DatasetError as `frame_map`."""
     if truth.empty:
         raise DatasetError("f-mAP is not defined without ground truth: no frame is annotated")
     detections = detections.sort_values("score", ascending=False, kind="stable", ignore_index=True)
@@ -77,14 +102,25 @@ def frame_map(
     truth = truth.reset_index(drop=True)
     pairs = overlapping_pairs(detections, truth, CLASS_COLUMNS, pixels=int(rule.inclusive))
     pairs = pairs[pairs["iou"] >= min(iou_thresholds)]
-    classes = detections["class_index"].to_numpy()
-    truths_of = count_truths(truth["class_index"], rule, class_count)
-    maps = []
+    correct = {}
     for threshold in iou_thresholds:
         enough = pairs[pairs["iou"] >= threshold]
-        correct = matched(enough, len(detections), len(truth), best_remaining=rule.best_remaining)
-        maps.append(mean_precision(threshold, correct, classes, truths_of, rule))
-    return maps
+        correct[threshold] = matched(
+            enough, len(detections), len(truth), best_remaining=rule.best_remaining
+        )
+    return MatchedDetections(detections, truth, correct)
+
+
+def mean_precisions(
+    found: MatchedDetections, rule: ScoringRule, class_count: int
+) -> list[MeanPrecision]:
+    """f-mAP at each threshold of the matches; see `frame_map`."""
+    classes = found.detections["class_index"].to_numpy()
+    truths_of = count_truths(found.truth["class_index"], rule, class_count)
+    return [
+        mean_precision(threshold, correct, classes, truths_of, rule)
+        for threshold, correct in found.correct.items()
+    ]
 
 
 def on_annotated_frames(detections: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

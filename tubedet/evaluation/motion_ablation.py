@@ -19,28 +19,64 @@ from tubedet.errors import DatasetError
 from tubedet.evaluation.evaluate import evaluate_detector
 from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.models.yolov2.box_decoding import DecodedBoxes
-from tubedet.runtime.detector import Detector, PairPrediction
+from tubedet.runtime.detector import (
+    Detector,
+    PairPrediction,
+    PairTask,
+    StepPrediction,
+    StreamState,
+)
 
 
 class OtherSecondFrame:
-    """A detector that sees `second(clip)`, (B, 3, S, S), in the place of the second frame."""
+    """A detector whose flow is that to `second(clip)`, (1, 3, S, S), instead of the second frame.
+
+    A video backbone is still given the true frames.
+    """
 
     def __init__(self, detector: Detector, second: Callable[[Tensor], Tensor]) -> None:
         self.class_names, self.input_size = detector.class_names, detector.input_size
         self.uses_flow_images, self.min_score = detector.uses_flow_images, detector.min_score
         self.weights_sha256, self.description = detector.weights_sha256, detector.description
         self.device_name, self.precision = detector.device_name, detector.precision
-        self.context_frames = detector.context_frames
+        self.temporal = detector.temporal
         self._detector, self._second = detector, second
 
-    def predict(self, clip: Tensor) -> Sequence[PairPrediction]:
-        """As the detector, at the edited clip."""
-        edited = torch.stack([clip[:, :, 0], self._second(clip)], dim=2)
-        return self._detector.predict(edited)
+    def predict(
+        self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
+    ) -> tuple[list[PairPrediction], StreamState | None]:
+        """As the detector, at the edited clip; `second` is asked once a pair."""
+        predictions = []
+        for pair, task in zip(torch.split(clip, 1), tasks, strict=True):
+            prediction, state = self._of_pair(pair, task, state)
+            predictions.append(prediction)
+        return predictions, state
 
-    def decode(self, prediction: PairPrediction, window: Sequence[PairPrediction]) -> DecodedBoxes:
+    def decode(
+        self, prediction: PairPrediction, window: Sequence[StepPrediction] = ()
+    ) -> DecodedBoxes:
         """As the detector."""
         return self._detector.decode(prediction, window)
+
+    def _of_pair(
+        self, pair: Tensor, task: PairTask, state: StreamState | None
+    ) -> tuple[PairPrediction, StreamState | None]:
+        edited = torch.stack([pair[:, :, 0], self._second(pair)], dim=2)
+        if self.temporal is None:
+            (prediction,), _ = self._detector.predict(edited, [task])
+            return prediction, None
+        # The true frames go first, so that no edited one is left to be a backbone step.
+        nothing = PairTask(boxes=False, is_step=False)
+        if state is None:
+            _, state = self._detector.predict(pair, [nothing])
+        _, after = self._detector.predict(
+            pair, [nothing._replace(next_is_step=task.next_is_step)], state
+        )
+        of_step = task._replace(boxes=False, next_is_step=False)
+        of_boxes = task._replace(is_step=False, next_is_step=False)
+        (step,), _ = self._detector.predict(edited, [of_step], state)
+        (boxes,), _ = self._detector.predict(edited, [of_boxes], after)
+        return PairPrediction(boxes.raw, step.step), after
 
 
 def motion_ablation(

@@ -16,29 +16,35 @@ from numpy.typing import NDArray
 from tubedet.errors import UsageError
 
 Points = NDArray[np.float64]
-Area = Callable[[Points, Points], float]
-"""Recall and precision after each detection, (N,) each, by falling score → area in [0, 1]."""
+Area = Callable[[Points, Points], Points]
+"""Recall and precision after each detection, (..., N) each, by falling score → area in [0, 1]."""
 
 
-def all_points(recall: Points, precision: Points) -> float:
+def all_points(recall: Points, precision: Points) -> Points:
     """Area under the curve whose precision is made to fall (VOC since 2010)."""
-    return float(np.diff(recall, prepend=0.0) @ _highest_to_come(precision))
+    return _sum(np.diff(recall, prepend=0.0) * _highest_to_come(precision))
 
 
-def eleven_points(recall: Points, precision: Points) -> float:
+def eleven_points(recall: Points, precision: Points) -> Points:
     """Mean of the highest precision at or beyond a recall of 0, 0.1 … 1 (VOC 2007)."""
-    reached = [precision[recall >= level] for level in np.arange(11) / 10]
-    return float(np.mean([points.max() if points.size else 0.0 for points in reached]))
+    reached = [np.where(recall >= level, precision, 0.0) for level in np.arange(11) / 10]
+    return _sum(np.stack([points.max(axis=-1, initial=0.0) for points in reached], axis=-1)) / 11
 
 
-def trapezoid(recall: Points, precision: Points) -> float:
+def trapezoid(recall: Points, precision: Points) -> Points:
     """Area under straight lines through the points as they are, from recall 0, precision 1."""
-    mean_height = (np.concatenate([[1.0], precision[:-1]]) + precision) / 2
-    return float(np.diff(recall, prepend=0.0) @ mean_height)
+    start = np.ones_like(precision[..., :1])
+    mean_height = (np.concatenate([start, precision[..., :-1]], axis=-1) + precision) / 2
+    return _sum(np.diff(recall, prepend=0.0) * mean_height)
 
 
 def _highest_to_come(precision: Points) -> Points:
-    return np.maximum.accumulate(precision[::-1])[::-1]
+    return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+
+
+def _sum(values: Points) -> Points:
+    total: Points = values.sum(axis=-1)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from tubedet.errors import DatasetError
-from tubedet.evaluation.scoring import ON_ANNOTATED
+from tubedet.evaluation.frame_figures import ON_ANNOTATED
 
 Key = TypeVar("Key", int, float)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.row_files import FRAME_COLUMNS
 from tubedet.evaluation.detection_errors import ErrorBreakdown, error_breakdown
 from tubedet.evaluation.detection_rows import (
     best_of_each_frame,
@@ -18,31 +19,29 @@ from tubedet.evaluation.detection_rows import (
     truth_table,
     with_class_index,
 )
-from tubedet.evaluation.frame_map import (
-    MeanPrecision,
-    boxes_right,
-    frame_map,
-    on_annotated_frames,
+from tubedet.evaluation.frame_figures import (
+    CURVE_THRESHOLDS,
+    IOU_THRESHOLDS,
+    FrameFigures,
+    frame_figures,
 )
+from tubedet.evaluation.frame_map import MeanPrecision, boxes_right, on_annotated_frames
 from tubedet.evaluation.rules import TUBEDET, ScoringRule
+from tubedet.evaluation.source_intervals import SourceDraws, draw_sources
 from tubedet.evaluation.video_map import video_map
 
-IOU_THRESHOLDS = (0.2, 0.5, 0.75)  # those of the paper's Table II
-CURVE_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # Figure 2
-ON_ANNOTATED = "f-mAP on annotated frames, "  # how the protocol in a run's file begins
 COCO_THRESHOLDS = tuple(at for at in CURVE_THRESHOLDS if at >= 0.5)  # 0.5:0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What counts: the paper's best box of each frame or every box, and by which rule."""
+    """What counts: the paper's best box of each frame, or all rows besides, and by which rule."""
 
     rule: ScoringRule = TUBEDET
-    all_boxes: bool = False
+    all_classes: bool = False
 
-    def describe(self) -> str:
-        """One line, to be shown next to every number."""
-        boxes = "all boxes" if self.all_boxes else "one box a frame"
+    def describe(self, boxes: str) -> str:
+        """One line, to be shown next to every number of these boxes."""
         return f"{boxes}; rule {self.rule.name}: {self.rule.describe()}"
 
 
@@ -52,6 +51,9 @@ class Source:
 
     Attributes:
         description: of the detector, or which file.
+        all_rows: what its rows are, in a few words.
+        best_first: a frame's first row is of the box that a detector would report, which for some
+            is not the one of the greatest product.
         weights_sha256: of the detector.
         unnameable: classes of the data that it doesn't know.
         batch_size: pairs that the network saw at once.
@@ -63,6 +65,8 @@ class Source:
     """
 
     description: str
+    all_rows: str = "all rows"
+    best_first: bool = False
     weights_sha256: str | None = None
     unnameable: tuple[str, ...] = ()
     batch_size: int | None = None
@@ -75,28 +79,37 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationResult:
-    """Everything measured; `trimmed` counts annotated frames only, `all_frames` the others too.
+    """Everything measured.
 
-    `curve` is f-mAP on annotated frames at each of `CURVE_THRESHOLDS`. `box_right` is the share of
-    annotated frames whose box has an IoU of 0.5 or more with a ground truth of any class. `errors`
-    are those on annotated frames. `tubes` are video-mAPs at `CURVE_THRESHOLDS`, None of rows
-    without a tube. `rows` are what was judged.
+    Attributes:
+        data: the truth.
+        source: of the rows.
+        protocol: what counted.
+        rows: what was judged.
+        best: f-mAP of the best box of each frame.
+        all_classes: f-mAP of all rows, None if the protocol does not ask for it.
+        draws: that the intervals are of; None if all clips are of one source.
+        box_right: share of annotated frames whose best box has an IoU of 0.5 or more with a ground
+            truth of any class.
+        errors: of the best boxes on annotated frames.
+        tubes: video-mAPs at `CURVE_THRESHOLDS`, None of rows without a tube.
     """
 
     data: AnnotatedDataset
     source: Source
     protocol: Protocol
     rows: pd.DataFrame
-    curve: list[MeanPrecision]
-    all_frames: list[MeanPrecision]
+    best: FrameFigures
+    all_classes: FrameFigures | None
+    draws: SourceDraws | None
     box_right: float
     errors: ErrorBreakdown
     tubes: list[MeanPrecision] | None
 
     @property
     def trimmed(self) -> list[MeanPrecision]:
-        """The curve at `IOU_THRESHOLDS`."""
-        return [at for at in self.curve if at.iou_threshold in IOU_THRESHOLDS]
+        """f-mAP of the best boxes on annotated frames, at `IOU_THRESHOLDS`."""
+        return self.best.trimmed
 
     @property
     def boxes_not_decoded(self) -> int:
@@ -120,11 +133,12 @@ class EvaluationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; all figures are fractions of 1."""
-        tubes = self.video_map
+        tubes, names = self.video_map, self.data.class_names
         return {
-            "protocol": f"{ON_ANNOTATED}{self.protocol.describe()}",
+            **self.best.to_dict(names),
+            "all_classes": self.all_classes and self.all_classes.to_dict(names),
+            "intervals": self.draws and self.draws.describe(),
             "rule": self.protocol.rule.name,
-            "all_boxes": self.protocol.all_boxes,
             "data": self.data.name,
             "split": self.data.split,
             "part": self.data.part,
@@ -141,25 +155,10 @@ class EvaluationResult:
             "decoded_frames_of_other_lengths": dict(self.source.decoded_frames),
             "boxes_not_decoded": self.boxes_not_decoded,
             "unnameable_classes": list(self.source.unnameable),
-            "f_map": {str(at.iou_threshold): at.mean for at in self.trimmed},
-            "f_map_all_frames": {str(at.iou_threshold): at.mean for at in self.all_frames},
-            "f_map_curve": {str(at.iou_threshold): at.mean for at in self.curve},
             "video_map": tubes,
             "video_map_protocol": self.protocol.rule.describe_tubes() if tubes else None,
             "box_right": self.box_right,
             "errors": self.errors.to_dict(),
-            "per_class": self._per_class(),
-        }
-
-    def _per_class(self) -> dict[str, Any]:
-        return {
-            self.data.class_names[index]: {
-                "ground_truths": curve.ground_truths,
-                "ap": {
-                    str(at.iou_threshold): at.curves[index].average_precision for at in self.trimmed
-                },
-            }
-            for index, curve in self.trimmed[0].curves.items()
         }
 
 
@@ -182,16 +181,25 @@ def score_rows(
     rows = on_known_frames(rows, data)
     truth, classes, rule = truth_table(data), len(data.class_names), protocol.rule
     found = with_class_index(rows, data.class_names)
-    detections = found if protocol.all_boxes else best_of_each_frame(found)
-    annotated = on_annotated_frames(detections, truth)
+    best = found.drop_duplicates(FRAME_COLUMNS) if source.best_first else best_of_each_frame(found)
+    annotated = on_annotated_frames(best, truth)
     linked = bool(rows["tube"].notna().any())
+    draws = draw_sources(data.clips)
+
+    def figures(detections: pd.DataFrame, boxes: str) -> FrameFigures:
+        described = protocol.describe(boxes)
+        return frame_figures(
+            detections, truth, draws, protocol=described, rule=rule, class_count=classes
+        )
+
     return EvaluationResult(
         data=data,
         source=source,
         protocol=protocol,
         rows=rows,
-        curve=frame_map(annotated, truth, CURVE_THRESHOLDS, rule, classes),
-        all_frames=frame_map(detections, truth, IOU_THRESHOLDS, rule, classes),
+        best=figures(best, "one box a frame"),
+        all_classes=figures(found, source.all_rows) if protocol.all_classes else None,
+        draws=draws,
         box_right=boxes_right(annotated, truth, 0.5),
         errors=error_breakdown(annotated, truth),
         tubes=video_map(found, truth, CURVE_THRESHOLDS, rule, classes) if linked else None,
