@@ -1,6 +1,7 @@
 """Everything a training run needs, small enough for tests: two clips, 64 px, a few steps."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
 from tubedet.datasets.batching import BatchShare, TrainingBatch, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
+from tubedet.datasets.step_windows import StepWindows, WindowBatch
 from tubedet.models.light.detector import LightDetector
+from tubedet.models.presets import DetectorConfig, LightConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.detection_objective import DetectionObjective
+from tubedet.training.light_objective import LightObjective
 from tubedet.training.loop import Trainer
 from tubedet.training.objective import Event, StepDone
-from tubedet.training.parameter_groups import detector_optimizer, freeze
+from tubedet.training.parameter_groups import detector_optimizer, freeze, tune
 from tubedet.training.recipes import DetectionRecipe, LightRecipe
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.train_detector import augmentation_of
@@ -37,7 +41,10 @@ def two_clips(folder: Path) -> AnnotatedDataset:
 
 
 def small_recipe(preset: str = "light", **changes: Any) -> DetectionRecipe:
-    """Six steps of two 64 px samples, saved after every third, without validation."""
+    """Six steps of two 64 px samples, saved after every third, without validation.
+
+    `light` tunes all of its network from the fifth step on.
+    """
     settings: dict[str, Any] = {
         "input_size": 64,
         "batch_size": 2,
@@ -50,7 +57,7 @@ def small_recipe(preset: str = "light", **changes: Any) -> DetectionRecipe:
         **changes,
     }
     if preset == "light":
-        return LightRecipe(**{"flow_size": 64, **settings})
+        return LightRecipe(**{"flow_size": 64, "tune_steps": 2, **settings})
     return DetectionRecipe(preset=preset, **settings)
 
 
@@ -61,27 +68,52 @@ def small_trainer(
     config = small_config(recipe.preset)
     network = small_network(config)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if isinstance(network, LightDetector):
-        network.fusion.dropout.p = 0.5
-    else:  # so that a run that goes on has random numbers to go on with
+    if not isinstance(network, LightDetector):  # a run that goes on needs random numbers for it
         network.fusion.dropout = nn.Dropout(0.5)
         network.fusion.register_forward_pre_hook(lambda fusion, maps: (*map(fusion.dropout, maps),))
     freeze(network, recipe)
+    samples = parts.pop("samples", None) or small_samples(data, recipe, KINDS[type(recipe)])
     arguments: dict[str, Any] = {
-        "samples": small_samples(data, recipe),
+        "samples": samples,
         "run": RunFolder(folder),
         "publish": lambda path, network, measures: None,
         "loader_workers": 0,
         **parts,
     }
-    objective = DetectionObjective(config, recipe)
-    return Trainer(network, detector_optimizer(network, recipe), objective, recipe, **arguments)
+    optimizer = detector_optimizer(network, recipe)
+    if not isinstance(recipe, LightRecipe):
+        objective = DetectionObjective(config, recipe)
+        return Trainer(network, optimizer, objective, recipe, **arguments)
+    assert isinstance(network, LightDetector)
+    network.fusion.dropout.p = 0.5
+    tune(network, recipe, step=0)
+    windows = small_objective(network, config, recipe, samples)
+    arguments |= {
+        "before_step": partial(tune, network, recipe),
+        "kept": windows.start.state_dict(),
+    }
+    return Trainer(network, optimizer, windows, recipe, **arguments)
 
 
-def small_samples(
-    data: AnnotatedDataset, recipe: DetectionRecipe, kind: type[TrainingSamples] = TrainingSamples
-) -> TrainingSamples:
-    """What a recipe draws from a data set, without a sampler or regions of its own."""
+def small_objective(
+    network: LightDetector, config: DetectorConfig, recipe: LightRecipe, samples: StepWindows
+) -> LightObjective:
+    """What `light` learns; spreads are measured on three windows."""
+    assert isinstance(config, LightConfig)
+    return LightObjective(
+        config,
+        recipe,
+        network.rgb_stream.backbone,
+        lambda: [samples.sample(number).steps for number in range(3)],
+    )
+
+
+def small_samples(data: AnnotatedDataset, recipe: DetectionRecipe, kind: Any) -> Any:
+    """What a recipe draws from a data set, without a sampler or regions of its own.
+
+    Args:
+        kind: a class of `TrainingSamples` or `StepWindows`, or one made of them.
+    """
     return kind(
         data,
         ClipFrames(),
@@ -92,10 +124,21 @@ def small_samples(
     )
 
 
+KINDS = {DetectionRecipe: TrainingSamples, LightRecipe: StepWindows}
+
+
 class OneBatch(TrainingSamples):
     """The same batch of the first samples for ever."""
 
     def batch(self, step: int) -> TrainingBatch:
+        """That of step 0."""
+        return super().batch(0 * step)
+
+
+class OneBatchOfWindows(StepWindows):
+    """The same for windows."""
+
+    def batch(self, step: int) -> WindowBatch:
         """That of step 0."""
         return super().batch(0 * step)
 

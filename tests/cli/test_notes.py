@@ -212,9 +212,9 @@ def test_a_folder_under_a_final_name_is_said_and_the_rows_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Meanwhile(ScriptedDetector):
-        def predict(self, clip: Any) -> Any:
+        def predict(self, clip: Any, tasks: Any, state: Any = None) -> Any:
             (tmp_path / "out/whole.csv/mine").mkdir(parents=True, exist_ok=True)
-            return super().predict(clip)
+            return super().predict(clip, tasks, state)
 
     monkeypatch.setattr(pipeline, "load_detector", lambda *_, **__: Meanwhile(script=[[BOX]] * 9))
     result = detect(whole, *overwrite)

@@ -71,17 +71,11 @@ def test_crops_differ_in_size_and_place() -> None:
     assert len(windows) > DRAWS / 2
 
 
-def test_the_draws_of_light_stay_what_they_were() -> None:
-    rng, boxes = np.random.default_rng(5), boxes_of((40, 60, 120, 200), (200, 30, 260, 180))
-    windows = []
-    for _ in range(3):
-        windows.append(draw_actor_window(rng, AugmentationRecipe(), boxes, FRAME_WH))
-        draw_view(rng, AugmentationRecipe(), windows[-1])
-        draw_wider_window(rng, AugmentationRecipe(), FRAME_WH)
-        draw_actor_free_window(rng, AugmentationRecipe(), boxes, FRAME_WH)
-
-    # As drawn by the version that the bundled weights were trained with.
-    assert windows == [(0, 39, 307, 238), (67, 43, 259, 206), (30, 0, 268, 240)]
+def test_a_camera_that_drifts_shows_earlier_frames_from_the_other_side() -> None:
+    view = View((10, 20, 110, 80), drift_xyxy=(2, 0, 4, -1))
+    assert view.later(3).window == (16, 20, 122, 77)
+    assert view.later(-2).window == (6, 20, 102, 82)
+    assert view.later(0) == view
 
 
 def test_crops_of_the_paper_are_those_of_yolo2_pytorch() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,14 @@ def test_frames_are_those_of_the_video_and_the_boxes_lie_on_them(clip: Annotated
     for t, ((box,),) in enumerate(zip(clip.boxes_by_frame, strict=True)):
         x1, y1, x2, y2 = map(int, box.box_xyxy)
         assert frames[t, y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].min() > 200  # the white square
+
+
+def test_the_rate_is_that_of_the_file(clip: AnnotatedClip, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "fast.mkv", frames=FRAMES, fps=Fraction(50))
+    frames = ClipFrames()
+    assert (frames.rate(clip), frames.rate(replace(clip, path=path))) == (24.0, 50.0)
+    with pytest.raises(DatasetError, match=r"gone\.avi: a clip of the data set is bad"):
+        frames.rate(replace(clip, path=tmp_path / "gone.avi"))
 
 
 def test_frames_kept_in_a_folder_equal_the_decoded_ones(

@@ -1,76 +1,157 @@
 """The fit of the action layers: its samples, what it changes and what it leaves as it is."""
 
-import math
 from dataclasses import replace
-from pathlib import Path
+from fractions import Fraction
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.small_detector import small_config, small_network
-from tests.synthetic_video import write_video
-from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tests.synthetic_video import square_xyxy, write_video
+from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
+from tubedet.datasets.augmentation import View
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.errors import DatasetError, UsageError
-from tubedet.models.light.context_window import WINDOW_CHANNELS
+from tubedet.models.light.context_window import WINDOW_SECONDS
+from tubedet.models.light.detector import LightDetector
+from tubedet.models.light.flow_histograms import neighbourhood_histograms
 from tubedet.training import action_fit
-from tubedet.training.action_fit import ActionFit, box_corrections, mirrored
+from tubedet.training.action_fit import ActionFit, chosen_frames, mirrored
+from tubedet.training.box_corrections import box_corrections
+
+FRAMES, WIDTH, HEIGHT, RATE, SIZE = 30, 160, 96, 30, 128
 
 
-def test_fit_changes_the_action_layer_and_the_bias_of_boxes(data: AnnotatedDataset) -> None:
-    config = replace(small_config("light"), class_names=data.class_names)
-    network = small_network(config)
-    torch.nn.init.normal_(network.fusion.action.weight)
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedDataset:
+    """Two clips of 30 frames, 30 a second; the second is narrower. The actor is the square."""
+    folder = tmp_path_factory.mktemp("moving")
+    clips = []
+    for class_index, (label, width) in enumerate((("walk", WIDTH), ("run", HEIGHT))):
+        path = write_video(
+            folder / f"{label}.mkv", frames=FRAMES, width=width, height=HEIGHT, fps=Fraction(RATE)
+        )
+        squares = (square_xyxy(t, width, HEIGHT) for t in range(FRAMES))
+        boxes = tuple((LabelledBox(class_index, square),) for square in squares)
+        clips.append(AnnotatedClip(label, path, class_index, label, width, HEIGHT, boxes))
+    return AnnotatedDataset("d", 1, "train", ("walk", "run"), tuple(clips))
+
+
+def with_box(
+    data: AnnotatedDataset, x1: float, y1: float, x2: float, y2: float
+) -> AnnotatedDataset:
+    """The clips with one box throughout, in fractions of the frame."""
+    clips = []
+    for clip in data.clips:
+        box = (x1 * clip.width, y1 * clip.height, x2 * clip.width, y2 * clip.height)
+        boxes = ((LabelledBox(clip.class_index, box),),) * clip.frames
+        clips.append(replace(clip, boxes_by_frame=boxes))
+    return replace(data, clips=tuple(clips))
+
+
+@pytest.fixture
+def network() -> LightDetector:
+    return small_network(small_config("light", SIZE))
+
+
+def fit_of(network: LightDetector, data: AnnotatedDataset) -> ActionFit:
+    return ActionFit(network, small_config("light", SIZE), data, ClipFrames(), device="cpu")
+
+
+@torch.no_grad()
+def twin_features(network: LightDetector, clip: AnnotatedClip, frame: int, *, flip: bool) -> Tensor:
+    """Features at the clip's box of a frame, all steps at once and each pair by itself."""
+    pictures = ClipFrames().of(clip)
+    view = View((0, 0, clip.width, clip.height), flip)
+
+    def seen(number: int, *, flip: bool = flip) -> Tensor:
+        as_seen = replace(view, flip=flip).frames(pictures[number : number + 1], SIZE)
+        return torch.from_numpy(as_seen)[0].permute(2, 0, 1).float()
+
+    numbers = list(range(0, FRAMES, 2))
+    steps = torch.stack([seen(number) for number in numbers])[None] / 255.0
+    contexts = network.rgb_stream(steps)[0].context[0]
+    x1, _, x2, _ = clip.boxes_by_frame[frame][0].box_xyxy
+    center = (x1 + x2) / 2 / clip.width
+    column, row = int((1 - center if flip else center) * 4), 2  # of 4x4 cells; its y is 1/2
+    near = [place for place, t in enumerate(numbers) if abs(t - frame) / RATE <= WINDOW_SECONDS]
+    maps = []
+    for place in near:
+        first = min(numbers[place], FRAMES - 2)
+        pair = torch.stack([seen(first, flip=False), seen(first + 1, flip=False)], dim=1)[None]
+        assert network.flow is not None
+        flow_uv = network.flow(pair)
+        if flip:
+            flow_uv = flow_uv.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
+        maps.append(network.motion_stream(flow_uv).maps[0])
+    histograms = neighbourhood_histograms(torch.stack(maps).mean(dim=0)[None])
+    return torch.cat([contexts[near].mean(dim=0)[:, row, column], histograms[0, :, row, column]])
+
+
+def test_features_are_those_of_a_slow_twin(
+    network: LightDetector, moving: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(action_fit, "PIECE", 5)  # so that a state is handed on
+    monkeypatch.setattr(action_fit, "pick_precision", lambda name, device: "fp32")
+    clip = moving.clips[1]
+    found = fit_of(network, moving).measure(clip)
+
+    for samples, (flip, frame) in zip(
+        found, [(flip, frame) for flip in (False, True) for frame in (0, 8, 16, 24)], strict=True
+    ):
+        expected = twin_features(network, clip, frame, flip=flip)
+        torch.testing.assert_close(samples.features[0], expected, atol=1e-3, rtol=1e-3)
+        assert (samples.classes.tolist(), samples.sources.tolist()) == ([1], [1])
+
+
+def test_of_every_class_a_frame_in_eight_is_used(moving: AnnotatedDataset) -> None:
+    marks = {0: "0", 3: "0", 4: "1", 9: "0", 20: "01", 27: "1", 28: "1"}
+    boxes = tuple(
+        tuple(LabelledBox(int(mark), (0, 0, 8, 8)) for mark in marks.get(frame, ""))
+        for frame in range(FRAMES)
+    )
+    clip = replace(moving.clips[0], boxes_by_frame=boxes)
+    assert chosen_frames(clip) == [0, 4, 9, 20, 28]
+
+
+def test_fit_changes_the_action_layers_and_the_bias_of_boxes(
+    network: LightDetector, moving: AnnotatedDataset
+) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    names = list(ActionFit(network, config, data, ClipFrames(), device="cpu").run())
+    names = list(fit_of(network, moving).run())
 
-    assert names == [clip.video for clip in data.clips]
+    assert names == [clip.video for clip in moving.clips]
     after = network.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
-    assert changed - {"fusion.conv.bias"} == {"fusion.action.weight", "fusion.action.bias"}
-    assert set(after) - set(before) == {"over_time.action.weight", "over_time.action.bias"}
-    kernel, tuned = "fusion.action.weight", 2560
-    assert torch.equal(after[kernel][:, :tuned], before[kernel][:, :tuned])
+    assert changed - {"fusion.conv.bias"} == {
+        *("context_window.appearance.weight", "context_window.appearance.bias"),
+        "context_window.motion.weight",
+    }
 
 
-def test_fitted_layers_classify_the_clips_that_they_were_fitted_to(
-    data: AnnotatedDataset, tmp_path: Path
+def test_the_fitted_window_names_the_clips_that_it_was_fitted_to(
+    network: LightDetector, moving: AnnotatedDataset
 ) -> None:
-    walk, run = data.clips
-    path = write_video(tmp_path / "run.avi", frames=run.frames, width=80, height=40)
-    # Another picture, of another shape: the clips of `data` look alike.
-    clips = (walk, replace(run, path=path, width=80, height=40))
-    data = replace(data, clips=clips)
-    config = replace(small_config("light"), class_names=data.class_names)
-    network = small_network(config)
-    torch.nn.init.zeros_(network.fusion.action.weight)
-    fit = ActionFit(network, config, data, ClipFrames(), device="cpu")
+    fit = fit_of(network, moving)
     list(fit.run())
-    for clip in data.clips:
-        samples, _ = fit.measure(clip)
-        layers = network.state_dict()
-        of_pair = layers["fusion.action.weight"][:, 2560:]  # behind the tuned context
-        weight = torch.cat([of_pair, layers["over_time.action.weight"]], dim=1)[:, :, 0, 0]
-        logits = samples.features @ weight.T + layers["fusion.action.bias"]
-        assert torch.equal(logits.argmax(dim=1), samples.classes)
+    window = network.context_window
+    for clip in moving.clips:
+        for samples in fit.measure(clip):
+            features = samples.features.clone()
+            context, histograms = features[:, :960], features[:, 960:]
+            logits = window.appearance(context[..., None, None])
+            logits = (logits + window.motion(histograms[..., None, None]))[:, :, 0, 0]
+            assert torch.equal(logits.argmax(dim=1), samples.classes)
 
 
-def test_every_fourth_frame_is_used_once_more_without_its_context_window(
-    data: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch
+def test_frames_that_a_video_lacks_are_left_out(
+    network: LightDetector, moving: AnnotatedDataset
 ) -> None:
-    monkeypatch.setattr(action_fit, "EVERY", 1)  # all six frames of a clip
-    config = replace(small_config("light"), class_names=data.class_names)
-    fit = ActionFit(small_network(config), config, data, ClipFrames(), device="cpu")
-    for view in fit.measure(data.clips[0]):
-        of_windows = view.features[:, -WINDOW_CHANNELS:]
-        of_pairs = view.features[:, :-WINDOW_CHANNELS]
-        assert len(view.features) == len(view.classes) == len(view.sources) == 6 + 2
-        assert torch.equal(of_pairs[6:], of_pairs[[0, 4]])
-        # One frame deviates from its mean by nothing: shares of 0, no stillness, no energy.
-        deviation = of_windows[:, WINDOW_CHANNELS // 2 :]
-        of_nothing = torch.tensor([0.01] * 600 + [0.01] * 24 + [0.0] * 75 + [math.log(0.01)] * 3)
-        torch.testing.assert_close(deviation[6:], of_nothing.expand(2, -1))
-        assert ((deviation[:6] - of_nothing).abs().amax(dim=1) > 0.1).all()
+    boxes = moving.clips[0].boxes_by_frame
+    longer = replace(moving.clips[0], boxes_by_frame=(*boxes, *boxes[-2:], boxes[-1])[:32])
+    rest = replace(moving, clips=(longer, moving.clips[1]))
+    assert len(fit_of(network, rest).measure(longer)) == 2 * 4
 
 
 def test_flow_of_the_mirror_image_goes_the_other_way_on_the_other_side() -> None:
@@ -78,47 +159,25 @@ def test_flow_of_the_mirror_image_goes_the_other_way_on_the_other_side() -> None
     assert mirrored(flow_uv).tolist() == [[[-2.0, -1.0]], [[4.0, 3.0]]]
 
 
-def test_boxes_are_corrected_by_the_median_of_their_sizes_and_the_mean_of_their_overlap() -> None:
-    true = torch.tensor([[0.2, 0.2, 0.6, 0.6]]).repeat(5, 1)
-    # Same centre, same height; 1.25 times as wide, but for two outliers on either side.
-    widths = 0.4 * torch.tensor([1.25, 1.25, 1.25, 1.1, 1.9])
-    found = torch.stack([0.4 - widths / 2, true[:, 1], 0.4 + widths / 2, true[:, 3]], dim=1)
-    elsewhere = torch.tensor([[0.8, 0.8, 0.9, 0.9]])
-    log_size, overlap_logit = box_corrections(
-        torch.cat([true, true[:1]]), torch.cat([found, elsewhere]), torch.tensor([0.6] * 5 + [0.01])
-    )
-    torch.testing.assert_close(log_size, torch.tensor([-math.log(1.25), 0.0]), atol=1e-5, rtol=0)
-    # Narrowed by 1.25, three boxes fit, one is 0.88 as wide as the true one, one 1.52 times.
-    reached = (3 + 1.1 / 1.25 + 1.25 / 1.9) / 5
-    expected = math.log(reached / (1 - reached)) - math.log(0.6 / 0.4)
-    assert overlap_logit.item() == pytest.approx(expected, abs=1e-4)
-
-
-def test_without_a_box_near_the_true_one_nothing_is_corrected() -> None:
-    true, found = torch.tensor([[0.1, 0.1, 0.2, 0.2]]), torch.tensor([[0.8, 0.8, 0.9, 0.9]])
-    log_size, overlap_logit = box_corrections(true, found, torch.tensor([0.5]))
-    assert not log_size.any()
-    assert not overlap_logit.any()
-
-
-def test_corrected_detector_finds_boxes_of_the_median_size(data: AnnotatedDataset) -> None:
-    config = replace(small_config("light"), class_names=data.class_names)
-    network = small_network(config)
+def test_corrected_detector_finds_boxes_of_the_median_size(
+    network: LightDetector, moving: AnnotatedDataset
+) -> None:
     bias = network.fusion.conv.bias
     assert bias is not None
-    # Every box is the second anchor's, in the first cell: on the square, and too wide.
+    # Every box is the second anchor's, in the first of 8x8 cells: half a cell wide, from 1/4 on.
     torch.nn.init.zeros_(network.fusion.conv.weight)
-    bias.data = torch.tensor([0.0, 0.0, 0.0, 0.0, -5.0, -0.5, 10.0, 0.0, 0.0, 0.0])
+    bias.data = torch.tensor([0.0, 0.0, 0.0, 0.0, -5.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    moving = with_box(moving, 0.3 / 8, 0.25 / 8, 0.7 / 8, 0.75 / 8)  # which is too wide
     before = bias.detach().clone()
-    list(ActionFit(network, config, data, ClipFrames(), device="cpu").run())
+    list(fit_of(network, moving).run())
     change = (bias.detach() - before).view(2, 5)
     assert change[:, 2:].any()
     torch.testing.assert_close(change[0], change[1])  # every anchor's boxes alike
     assert not change[:, :2].any()  # and none is moved
-    again = ActionFit(network, config, data, ClipFrames(), device="cpu")
-    views = [view for clip in data.clips for view in again.measure(clip)]
+    again = fit_of(network, moving)
+    frames = [frame for clip in moving.clips for frame in again.measure(clip)]
     true, found, overlap = (
-        torch.cat([getattr(view, name) for view in views])
+        torch.cat([getattr(frame, name) for frame in frames])
         for name in ("true_xyxy", "predicted_xyxy", "overlap")
     )
     log_size, overlap_logit = box_corrections(true, found, overlap)
@@ -126,14 +185,10 @@ def test_corrected_detector_finds_boxes_of_the_median_size(data: AnnotatedDatase
     torch.testing.assert_close(overlap_logit, torch.zeros(()), atol=0.1, rtol=0)
 
 
-def test_networks_and_data_that_do_not_fit_are_refused(data: AnnotatedDataset) -> None:
-    for preset, classes, complaint in (
-        ("flownet2-sd", data.class_names, "preset flownet2-sd, streams both: no general context"),
-        ("light", ("swim", "fly"), "other classes"),
-    ):
-        config = replace(small_config(preset), class_names=classes)
-        with pytest.raises(UsageError, match=complaint):
-            ActionFit(small_network(config), config, data, ClipFrames())
-    config = replace(small_config("light"), class_names=data.class_names)
+def test_data_that_does_not_fit_is_refused(
+    network: LightDetector, moving: AnnotatedDataset
+) -> None:
+    with pytest.raises(UsageError, match="other classes"):
+        fit_of(network, replace(moving, class_names=("swim", "fly")))
     with pytest.raises(DatasetError, match="no clip"):
-        ActionFit(small_network(config), config, replace(data, clips=data.clips[:1]), ClipFrames())
+        fit_of(network, replace(moving, clips=moving.clips[:1]))

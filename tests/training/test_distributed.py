@@ -15,6 +15,7 @@ from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_detector import small_config, small_network
 from tests.synthetic_video import write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
+from tubedet.labels import JHMDB_21
 from tubedet.training.distributed import Processes, default_loader_workers, joined_processes
 
 STEPS = 3
@@ -65,7 +66,8 @@ def losses(
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("weights: ") == 1
-    steps = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    steps = [event for event in events if "total" in event]
     assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
     return [{term: step[term] for term in TERMS} for step in steps]
 
@@ -177,3 +179,23 @@ def test_a_process_that_torchrun_did_not_start_is_alone(monkeypatch: pytest.Monk
     with joined_processes("cpu") as (processes, device):
         assert (processes, device) == (Processes(0, 1), "cpu")
         assert processes.is_first
+
+
+def test_light_is_tuned_by_two_processes_and_by_parts_as_by_one(
+    tmp_path: Path,
+) -> None:
+    root = draw_jhmdb(tmp_path / "data", {label: ["a"] for label in JHMDB_21}, part="trainval")
+    data = ["--data", f"jhmdb-21:{root}", "--part", "trainval", "--device", "cpu"]
+    of_light = ["train", "--recipe", "light", *data]
+    settings: dict[str, object] = {"flow_size": 64, "tune_steps": 2, "dropout": 0.0}
+    settings |= {"precision": "fp32", "start": "any"}
+    whole, parts, two = (
+        losses(of_light, tmp_path / name, launcher=launcher, **settings, accumulation=number)
+        for name, number, launcher in (
+            ("whole", 1, ()),
+            ("parts", 2, ()),
+            ("two", 1, tuple(TORCHRUN)),
+        )
+    )
+    assert largest_difference(whole, parts) < 1e-3
+    assert largest_difference(whole, two) < 1e-3

@@ -44,7 +44,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_the_loss_falls_on_a_batch_seen_again_and_again(
     data: AnnotatedDataset, tmp_path: Path
 ) -> None:
-    recipe = small_recipe("light", steps=40, flow_rate=0.0, save_every=40)
+    recipe = sd_recipe(steps=40, flow_rate=0.0, save_every=40)
     samples = small_samples(data, recipe, OneBatch)
     trainer = small_trainer(data, tmp_path, recipe, samples=samples)
     trainer.network.fusion.dropout = nn.Identity()

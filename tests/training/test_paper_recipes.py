@@ -25,7 +25,7 @@ from tubedet.training.loop import Trainer
 from tubedet.training.paper_recipes import RECIPES, UcfRecipe, named_recipe
 from tubedet.training.recipes import Recipe
 from tubedet.training.run_folder import RunFolder
-from tubedet.training.settings import explain_settings
+from tubedet.training.settings import apply_settings, explain_settings
 from tubedet.training.start_network import StartWeights
 from tubedet.training.train_detector import augmentation_of, prepare_training
 from tubedet.video.preprocess import encode_flow_image
@@ -185,9 +185,9 @@ def test_samples_are_cropped_as_yolo2_pytorch_did_and_recoloured_as_darknet_did(
     )
 
 
-def test_samples_of_light_are_those_that_the_bundled_weights_were_trained_with() -> None:
-    light = augmentation_of(named_recipe("light"))
-    assert light == replace(AugmentationRecipe(), background_chance=0.08)
+def test_samples_of_light_are_changed_as_strongly_as_its_recipe_says() -> None:
+    recipe = apply_settings(named_recipe("light"), ["max_widening=3.0"])
+    assert augmentation_of(recipe) == replace(AugmentationRecipe(), max_widening=3.0)
 
 
 def test_the_strength_of_a_change_is_a_setting() -> None:

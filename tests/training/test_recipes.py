@@ -14,12 +14,12 @@ FLOW = FlowRecipe()
 
 def test_settings_replace_numbers_by_their_type() -> None:
     recipe = apply_settings(
-        LightRecipe(), ["steps=5", "rgb_rate=1e-3", "streams=rgb", "flow_size=none", "steps=7"]
+        LightRecipe(), ["steps=5", "rgb_rate=1e-3", "max_scale=1.5", "loss=giou", "steps=7"]
     )
 
-    assert recipe == LightRecipe(steps=7, rgb_rate=1e-3, streams="rgb", flow_size=None)
+    assert recipe == LightRecipe(steps=7, rgb_rate=1e-3, max_scale=1.5)
     assert isinstance(recipe.steps, int)
-    assert apply_settings(recipe, ["flow_size=128"]).flow_size == 128
+    assert apply_settings(recipe, ["max_scale=none"]).max_scale is None
 
 
 def test_settings_of_flow_pretraining_may_be_lists_and_words() -> None:
@@ -27,7 +27,7 @@ def test_settings_of_flow_pretraining_may_be_lists_and_words() -> None:
 
     assert config.sizes == (64, 128)
     assert config.precision == "fp32"
-    assert apply_settings(LightRecipe(), ["motion_alone=false"]).motion_alone is False
+    assert apply_settings(LightRecipe(), ["frozen_batch_norm=true"]).frozen_batch_norm is True
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_settings_of_flow_pretraining_may_be_lists_and_words() -> None:
         ("stepps=5", "expected key=value with one of steps, batch_size, "),
         ("task=flow", "expected key=value with one of steps, "),
         ("steps", "expected key=value with one of"),
-        ("streams=three", "--set streams=three: expected a value such as both"),
-        ("steps=many", "--set steps=many: expected a value such as 20000"),
-        ("steps=1.5", "expected a value such as 20000"),
-        ("steps=none", "expected a value such as 20000"),
+        ("sampling=all", "--set sampling=all: expected a value such as class"),
+        ("steps=many", "--set steps=many: expected a value such as 2250"),
+        ("steps=1.5", "expected a value such as 2250"),
+        ("steps=none", "expected a value such as 2250"),
         ("steps=0", "steps=0: expected a number above 0"),
         ("batch_size=-2", "batch_size=-2: expected a number above 0"),
         ("head_rate=-1e-3", "head_rate=-0.001: expected a number from 0"),
@@ -51,6 +51,8 @@ def test_settings_of_flow_pretraining_may_be_lists_and_words() -> None:
         ("blank_chance=2", "blank_chance=2.0: expected a number from 0 to 1"),
         ("max_gradient_norm=0", "max_gradient_norm=0.0: expected a number above 0"),
         ("preset=brox", "preset=brox: expected one of light"),
+        ("loss=yolo2-pytorch", "loss=yolo2-pytorch: expected giou"),
+        ("judged=0", "judged=0: expected a number above 0"),
     ],
 )
 def test_what_cannot_be_set_is_refused(setting: str, complaint: str) -> None:
@@ -78,7 +80,7 @@ def test_an_explanation_over_several_lines_is_one_line() -> None:
 
 
 def test_no_recipe_has_a_setting_of_another_kind_of_network() -> None:
-    of_light = {"streams", "flow_size", "frozen_rgb_blocks", "motion_alone", "stream_dropout"}
+    of_light = {"flow_size", "tune_steps", "judged", "grad_steps", "hold_weight", "drift"}
     for recipe in [*RECIPES.values(), FLOW]:
         names = {field.name for field in fields(recipe)}
         assert of_light <= names if recipe.name == "light" else not of_light & names
@@ -128,3 +130,16 @@ def test_a_run_without_ramps_has_the_full_rate_throughout() -> None:
 
 def test_a_run_prolonged_after_its_end_takes_the_rate_of_a_longer_one() -> None:
     assert DetectionRecipe(steps=40, warmup_steps=4, cooldown_steps=8).rate_factor(20) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "tuned", "phases"),
+    [
+        (9, 4, [range(5), range(5, 9)]),
+        (9, 0, [range(9), range(9, 9)]),
+        (3, 4, [range(0), range(3)]),
+    ],
+)
+def test_light_is_tuned_in_its_last_steps(steps: int, tuned: int, phases: list[range]) -> None:
+    assert list(LightRecipe(steps=steps, tune_steps=tuned).phases()) == phases
+    assert list(DetectionRecipe(steps=steps).phases()) == [range(steps)]

@@ -11,7 +11,7 @@ from tests.small_training import small_recipe, steps_of
 from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import WeightsError
-from tubedet.models.presets import DetectorConfig, LightConfig, PaperConfig
+from tubedet.models.presets import DetectorConfig, PaperConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights, start_network
@@ -101,22 +101,3 @@ def test_a_step_of_training_makes_a_whole_checkpoint_of_imported_weights(
     _, header = load_checkpoint(tmp_path / "run" / "best.safetensors")
     assert header.missing == ()
     assert header.config["class_names"] == list(data.class_names)
-
-
-def test_training_goes_on_from_fitted_weights_with_pairs_alone(
-    data: AnnotatedDataset, tmp_path: Path
-) -> None:
-    stored = replace(small_config("light"), class_names=data.class_names, context_frames=2)
-    fitted = small_network(stored)
-    save_checkpoint(tmp_path / "fitted", fitted, CheckpointHeader(config=stored.to_dict()))
-
-    recipe = small_recipe("light", steps=1)
-    start = StartWeights(checkpoints=(tmp_path / "fitted",))
-    config, network = start_network(recipe, data, start)
-
-    assert isinstance(config, LightConfig)
-    assert config.context_frames == 0
-    assert network.over_time is None
-    assert config.coarse_to_fine  # an older file's weights, which one pass learned, fit two
-    state = fitted.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())

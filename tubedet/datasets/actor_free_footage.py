@@ -31,6 +31,9 @@ Frames = NDArray[np.uint8]
 """(T, H, W, 3) RGB."""
 
 
+MADE_FOOTAGE = ("noise", "titles", "fades between drawn scenes")
+
+
 class Shot(NamedTuple):
     """Consecutive pictures (H, W, 3) RGB, without a cut, and what kind of footage they are of."""
 
@@ -65,9 +68,8 @@ def actor_free_shots(
     for video in videos:
         with VideoReader(video) as reader:
             yield Shot(video.name, (frame.rgb for frame in reader.frames()))
-    yield Shot("noise", noise(made_frames))
-    yield Shot("titles", titles(made_frames))
-    yield Shot("fades between drawn scenes", fades(made_frames))
+    for footage, made in zip(MADE_FOOTAGE, (noise, titles, fades), strict=True):
+        yield Shot(footage, made(made_frames))
 
 
 def still_view(clip: AnnotatedClip, frames: Frames, regions: IgnoreRegions) -> Frames | None:

@@ -7,7 +7,7 @@ never learn where the annotations came from. Records are plain and frozen; pixel
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +81,12 @@ class AnnotatedClip:
         """Number of frames that the annotation speaks of."""
         return len(self.boxes_by_frame)
 
+    def up_to(self, frames: int) -> "AnnotatedClip":
+        """The clip without what is annotated behind so many frames."""
+        if frames >= self.frames:
+            return self
+        return replace(self, boxes_by_frame=self.boxes_by_frame[:frames])
+
     def frames_by_class(self) -> dict[int, list[int]]:
         """For every class that somebody is of, the frames that show one."""
         frames: dict[int, list[int]] = {}
@@ -88,6 +94,10 @@ class AnnotatedClip:
             for class_index in {box.class_index for box in boxes}:
                 frames.setdefault(class_index, []).append(frame)
         return frames
+
+    def is_known(self, frame: int) -> bool:
+        """Whether it is known what a frame shows: somebody, or that nobody is there."""
+        return bool(self.boxes_by_frame[frame]) or frame in (self.examined_frames or ())
 
     @property
     def background_frames(self) -> list[int]:

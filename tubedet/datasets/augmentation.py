@@ -1,13 +1,13 @@
-"""One crop, flip and colour change for both frames of a pair and their boxes.
+"""One crop, flip and colour change for all frames of a sample and their boxes.
 
 The paper trains with random crops, horizontal flips and HSV distortion. `light` needs more, having
 few clips: some samples show the whole frame made smaller, for distant actors, some have a part
 blanked out, and in some the camera drifts, lest the network learn how the camera of each clip
-moved. Otherwise both frames are changed alike. All of it happens before the flow network, so motion
+moved. Otherwise all frames are changed alike. All of it happens before the flow network, so motion
 needs no sign rule.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -37,11 +37,11 @@ class AugmentationRecipe:
     their inverse. `background_chance` is that of a crop without any actor. `widen_chance` is that
     of a window up to `max_widening` times as wide and high as the frame, in place of a crop.
     `blank_chance` is that of a blanked rectangle whose sides are at most `max_blank` of the view's.
-    `drift_chance` is that of a camera that pans and zooms between the frames: the window moves by
+    `drift_chance` is that of a camera that pans and zooms from frame to frame: the window moves by
     `drift` of its sides, and its sides by `drift` of themselves (standard deviations).
     """
 
-    min_visible: float = 0.6
+    min_visible: float = 0.7
     min_side: float = 0.45
     max_aspect: float = 1.5
     max_scale: float | None = None
@@ -50,13 +50,13 @@ class AugmentationRecipe:
     saturation: float = 1.5
     exposure: float = 1.5
     grey_chance: float = 0.2
-    background_chance: float = 0.1
-    widen_chance: float = 0.15
-    max_widening: float = 1.6
-    blank_chance: float = 0.25
-    max_blank: float = 0.45
-    drift_chance: float = 0.6
-    drift: float = 0.012
+    background_chance: float = 0.12
+    widen_chance: float = 0.35
+    max_widening: float = 2.4
+    blank_chance: float = 0.2
+    max_blank: float = 0.4
+    drift_chance: float = 0.5
+    drift: float = 0.003
 
 
 # Paper §IV-C: "random cropping, HSV distortion, and horizontal flipping", and nothing else. It does
@@ -118,8 +118,7 @@ class View:
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         pictures = np.empty((len(rgb), size, size, 3), dtype=np.uint8)
         for time, (target, frame) in enumerate(zip(pictures, rgb, strict=True)):
-            left, top, right, bottom = np.add(self.window, np.multiply(self.drift_xyxy, time))
-            cut = _cut(frame, (left, top, right, bottom))
+            cut = _cut(frame, self.later(time).window)
             cv2.resize(cut, (size, size), dst=target, interpolation=method)
         if self.flip:
             pictures = np.ascontiguousarray(pictures[:, :, ::-1])
@@ -129,6 +128,11 @@ class View:
             left, top, right, bottom = (round(side * size) for side in self.blank_xyxy)
             pictures[:, top:bottom, left:right] = BLANK
         return pictures
+
+    def later(self, frames: int) -> "View":
+        """What the camera shows so many frames later, or, below 0, earlier."""
+        x1, y1, x2, y2 = np.add(self.window, np.multiply(self.drift_xyxy, frames)).tolist()
+        return replace(self, window=(x1, y1, x2, y2))
 
     def boxes(self, boxes_xyxy: Boxes) -> Boxes:
         """Boxes (K, 4) in source pixels as fractions of the view; outside parts are cut off."""

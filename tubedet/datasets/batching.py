@@ -5,7 +5,7 @@ batches: this process, workers (`batch_loader.py`), or several processes that sh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tubedet.datasets.annotated_clips import AnnotatedDataset
+from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.datasets.augmentation import (
-    STILL,
     AugmentationRecipe,
     View,
     draw_actor_free_window,
@@ -149,26 +148,23 @@ class TrainingSamples:
         length = self._frames.length(pair.clip)
         if pair.second < length:
             return pair
-        boxes = pair.clip.boxes_by_frame[:length]
-        annotated = [frame for frame in range(length) if boxes[frame]] or [length - 1]
-        at = pair.at if pair.at < length else annotated[-1]
-        return pair_at(replace(pair.clip, boxes_by_frame=boxes), at)
+        clip = pair.clip.up_to(length)
+        annotated = [frame for frame in range(length) if clip.boxes_by_frame[frame]] or [length - 1]
+        return pair_at(clip, pair.at if pair.at < length else annotated[-1])
 
     def _draw_view(self, rng: np.random.Generator, pair: FramePairChoice) -> View:
         clip, recipe = pair.clip, self._recipe
         frame_wh = (clip.width, clip.height)
         window = None
         if rng.random() < recipe.background_chance:
-            both = np.concatenate([_boxes_of(pair, pair.first), _boxes_of(pair, pair.second)])
+            both = boxes_of(clip, pair.first, pair.second)
             if len(both):
                 window = draw_actor_free_window(rng, recipe, both, frame_wh)
         if window is None and rng.random() < recipe.widen_chance:
             window = draw_wider_window(rng, recipe, frame_wh)
         if window is None:
-            window = draw_crop(rng, recipe, _boxes_of(pair, pair.at), frame_wh)
-        view = draw_view(rng, recipe, window)
-        # Where the box is the second frame's, a drift would leave it behind.
-        return view if pair.at == pair.first else replace(view, drift_xyxy=STILL)
+            window = draw_crop(rng, recipe, boxes_of(clip, pair.at), frame_wh)
+        return draw_view(rng, recipe, window)
 
     def batch(self, step: int) -> TrainingBatch:
         """This process's share of the batch of a step."""
@@ -182,13 +178,17 @@ def make_sample(
     frames: ClipFrames,
     ignore_regions: IgnoreRegions,
 ) -> TrainingSample:
-    """Apply a view to a frame pair, its boxes and its ignore regions; what it hides is left out."""
+    """Apply a view, that of the first frame, to a frame pair, its boxes and its ignore regions.
+
+    What it hides is left out.
+    """
     window = frames.window(pair.clip, range(pair.first, pair.second + 1))
     pictures = view.frames(window[[0, -1]], input_size)
-    boxes = view.boxes(_boxes_of(pair, pair.at))
+    of_boxes = view.later(pair.at - pair.first)
+    boxes = of_boxes.boxes(boxes_of(pair.clip, pair.at))
     classes = [box.class_index for box in pair.clip.boxes_by_frame[pair.at]]
     visible = _not_empty(boxes)
-    ignore = view.boxes(ignore_regions.at(pair.clip.video, pair.at))
+    ignore = of_boxes.boxes(ignore_regions.at(pair.clip.video, pair.at))
     return TrainingSample(
         clip=torch.from_numpy(pictures).permute(3, 0, 1, 2).contiguous(),
         boxes_xyxy=torch.from_numpy(boxes[visible]).float(),
@@ -197,8 +197,9 @@ def make_sample(
     )
 
 
-def _boxes_of(pair: FramePairChoice, frame: int) -> NDArray[np.float64]:
-    boxes = [box.box_xyxy for box in pair.clip.boxes_by_frame[frame]]
+def boxes_of(clip: AnnotatedClip, *frames: int) -> NDArray[np.float64]:
+    """All boxes (K, 4) of some frames of a clip, in source pixels."""
+    boxes = [box.box_xyxy for frame in frames for box in clip.boxes_by_frame[frame]]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 

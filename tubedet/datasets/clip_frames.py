@@ -38,6 +38,7 @@ class ClipFrames:
         self.notes: list[Note] = []
         self._mapped: dict[Path, NDArray[np.uint8]] = {}
         self._images: dict[Path, list[Path]] = {}
+        self._rates: dict[Path, float] = {}
         if folder is None:
             folder = tempfile.mkdtemp(prefix="tubedet-frames-")
             weakref.finalize(self, _remove, folder, self._mapped)
@@ -59,6 +60,16 @@ class ClipFrames:
         if note and note not in self.notes:
             self.notes.append(note)
         return agreed_length(clip, found)
+
+    def rate(self, clip: AnnotatedClip) -> float:
+        """Nominal frames a second of a clip's file; DatasetError if it is unreadable."""
+        if clip.path not in self._rates:
+            try:
+                with VideoReader(clip.path) as reader:
+                    self._rates[clip.path] = float(reader.info.fps)
+            except VideoError as error:
+                raise _bad(clip.path, error) from error
+        return self._rates[clip.path]
 
     def of(self, clip: AnnotatedClip) -> NDArray[np.uint8]:
         """All frames of a clip, (T, H, W, 3) RGB; raises as `length` does."""
@@ -113,9 +124,13 @@ def _read(clip: AnnotatedClip, image: Path | None = None) -> NDArray[np.uint8]:
         with VideoReader(path) as reader:
             frames = np.stack([frame.rgb for frame in reader.frames()])
     except VideoError as error:
-        raise DatasetError(f"{path}: a clip of the data set is bad: {error}") from error
+        raise _bad(path, error) from error
     _require_size(frames, clip, path)
     return frames
+
+
+def _bad(path: Path, error: VideoError) -> DatasetError:
+    return DatasetError(f"{path}: a clip of the data set is bad: {error}")
 
 
 def _require_size(frames: NDArray[np.uint8], clip: AnnotatedClip, path: Path) -> None:

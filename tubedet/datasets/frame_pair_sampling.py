@@ -34,7 +34,8 @@ def pair_at(clip: AnnotatedClip, frame: int) -> FramePairChoice:
     return FramePairChoice(clip, first, min(first + 1, clip.frames - 1), frame)
 
 
-Clips = list[tuple[AnnotatedClip, list[int]]]  # with those of their frames that count
+ClipChoice = tuple[AnnotatedClip, list[int]]  # with those of its frames that count
+Clips = list[ClipChoice]
 
 BACKGROUND_SHARE = 0.1  # of the draws, where the data has frames that are known to show nobody
 
@@ -65,12 +66,16 @@ class FramePairSampler:
 
     def draw(self, rng: np.random.Generator, index: int = 0) -> FramePairChoice:
         """One pair; the same state of `rng` gives the same pair, whatever the sample's `index`."""
+        clip, frames = self.draw_clip(rng, index)
+        return pair_at(clip, frames[rng.integers(len(frames))])
+
+    def draw_clip(self, rng: np.random.Generator, index: int = 0) -> ClipChoice:
+        """A clip, and those of its frames that show what was drawn: a class, or nobody."""
         clips = self._background
         if not clips or rng.random() >= BACKGROUND_SHARE:
             sources = self._sources_of[rng.integers(len(self._sources_of))]
             clips = sources[rng.integers(len(sources))]
-        clip, frames = clips[rng.integers(len(clips))]
-        return pair_at(clip, frames[rng.integers(len(frames))])
+        return clips[rng.integers(len(clips))]
 
 
 class SequenceSampler:
@@ -84,7 +89,7 @@ class SequenceSampler:
 
     def __init__(self, dataset: AnnotatedDataset, *, seed: int) -> None:
         self._seed = seed
-        self._clips: list[tuple[AnnotatedClip, list[int]]] = []
+        self._clips: Clips = []
         for clip in dataset.clips:
             if frames := [frame for frame, boxes in enumerate(clip.boxes_by_frame) if boxes]:
                 self._clips.append((clip, frames))
@@ -93,8 +98,12 @@ class SequenceSampler:
 
     def draw(self, rng: np.random.Generator, index: int) -> FramePairChoice:
         """The pair of sample number `index`; its frame is drawn from `rng`."""
-        clip, frames = self._clips[place_in_epoch(index, len(self._clips), self._seed)]
+        clip, frames = self.draw_clip(rng, index)
         return pair_at(clip, frames[rng.integers(len(frames))])
+
+    def draw_clip(self, rng: np.random.Generator, index: int) -> ClipChoice:
+        """The clip of sample number `index`, and its annotated frames."""
+        return self._clips[place_in_epoch(index, len(self._clips), self._seed)]
 
 
 def place_in_epoch(index: int, length: int, seed: int) -> int:

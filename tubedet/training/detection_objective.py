@@ -11,13 +11,13 @@ from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.batching import NO_CLASS, TrainingBatch
 from tubedet.evaluation.evaluate import ClipEvaluated, evaluate_detector
 from tubedet.evaluation.scoring import EvaluationResult
-from tubedet.models.light.detector import LightDetector
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.presets import DetectorConfig, LightConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import TorchDetector
+from tubedet.runtime.torch_light import TorchLightDetector
 from tubedet.training.detection_loss import detection_loss
 from tubedet.training.objective import Validation
-from tubedet.training.recipes import DetectionRecipe, LightRecipe
+from tubedet.training.recipes import DetectionRecipe
 from tubedet.training.yolo2_pytorch_loss import yolo2_pytorch_loss
 
 
@@ -28,29 +28,18 @@ class DetectionObjective:
         self.recipe = recipe
         self.num_classes = len(config.class_names)
         self.anchors_wh = torch.tensor(config.anchors_wh)
-        # Judged by the fused map alone, the motion stream of `light` would learn nothing once the
-        # RGB stream overfits.
-        self.judges_motion_alone = (
-            isinstance(recipe, LightRecipe) and recipe.motion_alone and recipe.streams == "both"
-        )
 
     def count(self, batch: TrainingBatch) -> int:
-        """True boxes, as often as predictions are compared with them."""
-        boxes = int((batch.class_indices != NO_CLASS).sum())
-        return boxes * (2 if self.judges_motion_alone else 1)
+        """True boxes."""
+        return int((batch.class_indices != NO_CLASS).sum())
 
     def predict(self, network: TwoStreamDetector, batch: TrainingBatch) -> Tensor:
-        """Raw predictions, and behind them those of motion alone where the recipe says so."""
-        clip = batch.clip.float()
-        if self.judges_motion_alone and isinstance(network, LightDetector):
-            return network.with_motion_alone(clip)
-        raw: Tensor = network(clip)
+        """Raw predictions."""
+        raw: Tensor = network(batch.clip.float())
         return raw
 
     def losses(self, predicted: Tensor, batch: TrainingBatch, count: int) -> dict[str, Tensor]:
         """Terms `box`, `overlap` and `label`."""
-        if self.judges_motion_alone:
-            batch = TrainingBatch(*(torch.cat([each, each]) for each in batch))
         anchors_wh = self.anchors_wh.to(predicted.device)
         compared = (predicted.float(), batch, anchors_wh, self.num_classes)
         if self.recipe.loss == "yolo2-pytorch":
@@ -71,7 +60,8 @@ def detection_validation(
 
     def measure(network: TwoStreamDetector) -> Iterator[ClipEvaluated | dict[str, float]]:
         # A detector takes its network over, and this one is still in training.
-        detector = TorchDetector(deepcopy(network), config, device=device, precision=precision)
+        kind = TorchLightDetector if isinstance(config, LightConfig) else TorchDetector
+        detector = kind(deepcopy(network), config, device=device, precision=precision)
         for event in evaluate_detector(detector, data, flow_images=flow_images):
             yield event.to_dict()["f_map"] if isinstance(event, EvaluationResult) else event
 

@@ -1,4 +1,4 @@
-"""Two steps of a run that leave nothing behind: does it load, does it fit, how long is it?"""
+"""Two steps of each phase of a run, to leave nothing behind: does it load, fit, how long is it?"""
 
 import sys
 import time
@@ -45,25 +45,36 @@ def dry_run(trainer: Trainer[Any], epoch: int) -> Iterator[Finding]:
     workers = trainer.loader_workers * trainer.processes.count
     yield Finding("samples", f"{samples_per_s:.1f} samples/s by {workers} loader workers")
     first, size = trainer.step, trainer.recipe.batch_size
-    network_s = 0.0
-    with closing(trainer.train()) as events:
-        for step in islice((event for event in events if isinstance(event, StepDone)), STEPS):
+    loader_s = size / samples_per_s
+    run_s = 0.0
+    for phase in trainer.recipe.phases():
+        trainer.step = max(first, phase.start)
+        remaining = phase.stop - trainer.step
+        if remaining <= 0:
+            continue
+        network_s = 0.0
+        for step in _steps(trainer, min(STEPS, remaining)):
             losses = ", ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
             network_s = step.seconds - step.waited_s  # the first step is longer than the others
             waited = f"{step.waited_s:.1f} s waiting for samples"
             yield Finding(f"step {step.step}", f"{step.seconds:.1f} s, {waited}; {losses}")
-    loader_s = size / samples_per_s
-    bound = "loader" if loader_s > network_s else "network"
-    yield Finding(
-        "a step", f"network {network_s:.2f} s, loader {loader_s:.2f} s: bound by the {bound}"
-    )
-    # Without workers, samples and network take turns.
-    step_s = max(loader_s, network_s) if workers else loader_s + network_s
-    yield Finding("an epoch", f"{epoch} samples: {_duration(epoch / size * step_s)}")
+        bound = "loader" if loader_s > network_s else "network"
+        yield Finding(
+            "a step", f"network {network_s:.2f} s, loader {loader_s:.2f} s: bound by the {bound}"
+        )
+        # Without workers, samples and network take turns.
+        step_s = max(loader_s, network_s) if workers else loader_s + network_s
+        run_s += remaining * step_s
+        yield Finding("an epoch", f"{epoch} samples: {_duration(epoch / size * step_s)}")
     steps = trainer.recipe.steps - first
-    yield Finding("the run", f"{steps} steps: {_duration(steps * step_s)}, without validations")
+    yield Finding("the run", f"{steps} steps: {_duration(run_s)}, without validations")
     peak = peak_memory(trainer.device)
     yield Finding("peak memory", "not measured" if peak is None else f"{peak / GIB:.2f} GiB")
+
+
+def _steps(trainer: Trainer[Any], most: int) -> Iterator[StepDone]:
+    with closing(trainer.train()) as events:
+        yield from islice((event for event in events if isinstance(event, StepDone)), most)
 
 
 def loader_speed(trainer: Trainer[Any]) -> float:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Times the squared weights of features of unit variance, added to the mean cross-entropy.
-PENALTY = 4.5
+PENALTY = 2.5
 # Times the variance of a class's logits between its sources: summed over logits, mean of classes.
 DISAGREEMENT_PENALTY = 0.5
 LABEL_SMOOTHING = 0.05
@@ -32,11 +32,13 @@ def fit_logistic_regression(
     Returns:
         Weight (C, K) and bias (C,) of the features as they are.
     """
+    features = features.double()  # in float32 the search ends early
     mean, scale = features.mean(dim=0), features.std(dim=0) + 1e-3
     standardised = (features - mean) / scale
     importance, deviations = _weigh_sources(standardised, classes, sources)
-    weight = torch.zeros(int(classes.max()) + 1, features.shape[1], requires_grad=True)
-    bias = torch.zeros(len(weight), requires_grad=True)
+    weight = torch.zeros(int(classes.max()) + 1, features.shape[1], dtype=features.dtype)
+    weight.requires_grad_()
+    bias = torch.zeros(len(weight), dtype=features.dtype, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
     )
@@ -57,7 +59,7 @@ def fit_logistic_regression(
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     unscaled = CALIBRATION * weight.detach() / scale
-    return unscaled, CALIBRATION * bias.detach() - unscaled @ mean
+    return unscaled.float(), (CALIBRATION * bias.detach() - unscaled @ mean).float()
 
 
 def _weigh_sources(features: Tensor, classes: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +73,7 @@ def _weigh_sources(features: Tensor, classes: Tensor, sources: Tensor) -> tuple[
     class_of_pair, size_of_pair = pairs[0], torch.bincount(pair)
     pairs_of_class = torch.bincount(class_of_pair)
     share = 1 / (len(pairs_of_class) * pairs_of_class[class_of_pair])
-    importance = (share / size_of_pair)[pair]
+    importance = (share / size_of_pair)[pair].to(features)
     of_pairs = _means(features, pair)
     deviations = of_pairs - _means(of_pairs, class_of_pair)[class_of_pair]
     return importance, deviations * share.sqrt()[:, None]
@@ -80,4 +82,4 @@ def _weigh_sources(features: Tensor, classes: Tensor, sources: Tensor) -> tuple[
 def _means(rows: Tensor, group: Tensor) -> Tensor:
     """(N, K) and the group (N,) of each row, 0..G-1 → mean of each group (G, K)."""
     size = torch.bincount(group)
-    return torch.zeros(len(size), rows.shape[1]).index_add(0, group, rows) / size[:, None]
+    return rows.new_zeros(len(size), rows.shape[1]).index_add(0, group, rows) / size[:, None]

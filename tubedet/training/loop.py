@@ -7,7 +7,7 @@ a resumed run takes the steps that the killed one would have taken.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from textwrap import shorten
@@ -29,6 +29,7 @@ from tubedet.training.objective import (
     Validated,
     Validation,
 )
+from tubedet.training.parameter_groups import relative_to
 from tubedet.training.recipes import LoopRecipe
 from tubedet.training.run_folder import RunFolder, optimizer_tensors, restore_optimizer
 from tubedet.training.weight_average import WeightAverage
@@ -54,6 +55,9 @@ class Trainer(Generic[Network]):
         publish: called with a path, the averaged network and its measures when these are the best
             so far; without validation, at every save.
         validation: None where nothing is measured.
+        before_step: called with the number of a step, from 0, before it is taken; returns whether
+            from now on other parameters are trained than before.
+        kept: further tensors to be saved with the state, and filled when the run goes on.
         processes: those that train together.
         loader_workers: processes that make batches for this one; 0: it makes them itself; None:
             `default_loader_workers`.
@@ -70,12 +74,14 @@ class Trainer(Generic[Network]):
         run: RunFolder,
         publish: Callable[[Path, Network, dict[str, float]], None],
         validation: Validation | None = None,
+        before_step: Callable[[int], bool] = lambda step: False,
+        kept: Mapping[str, Tensor] | None = None,
         processes: Processes | None = None,
         loader_workers: int | None = None,
     ) -> None:
         self.network, self.optimizer, self.objective = network, optimizer, objective
         self.recipe, self.samples, self.run = recipe, samples, run
-        self.publish = publish
+        self.publish, self.before_step, self.kept = publish, before_step, kept or {}
         self.validation = validation if recipe.evaluate_every else None
         self.processes = processes or Processes()
         self.device = next(network.parameters()).device
@@ -143,9 +149,12 @@ class Trainer(Generic[Network]):
         batch = next(batches)
         waited = time.monotonic() - started
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        if self.before_step(self.step):
+            prediction = Prediction(self.network, self.objective)
+            self.predict = self.processes.parallel(prediction, self.device)
         rate = self.recipe.rate_factor(self.step)
         for group, full in zip(self.optimizer.param_groups, self.full_rates, strict=True):
-            group["lr"] = full * rate
+            group["lr"] = full * rate * relative_to(group)
         losses, norm = self._optimise(batch)
         self.average.update(self.step)
         self.step += 1
@@ -239,6 +248,7 @@ class Trainer(Generic[Network]):
             "network": self.network.state_dict(),
             "average": self.average.tensors,
             "optimizer": optimizer_tensors(self.optimizer, self.names),
+            "kept": self.kept,
         }
         tensors = {f"{part}.{name}": t for part, all_ in parts.items() for name, t in all_.items()}
         progress = {
@@ -257,13 +267,16 @@ class Trainer(Generic[Network]):
     def resume(self) -> None:
         """Continue from the run's last.safetensors; WeightsError if it is not of this network."""
         tensors, progress = self.run.load_state()
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]]
+        parts = {"network": {}, "average": {}, "optimizer": {}, "kept": {}}
         try:
             for name, tensor in tensors.items():
                 part, _, rest = name.partition(".")
                 parts[part][rest] = tensor
             self.network.load_state_dict(parts["network"])
             self.average.restore(parts["average"])
+            for name, tensor in self.kept.items():
+                tensor.copy_(parts["kept"][name])
             restore_optimizer(self.optimizer, self.names, parts["optimizer"])
             self.step, self.best = progress["step"], progress["best"]
             self.validated_step = progress["validated_step"]

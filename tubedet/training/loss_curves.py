@@ -7,7 +7,7 @@ import numpy as np
 from tubedet.evaluation.plots import Points, plot_over_steps
 from tubedet.training.run_folder import RunFolder
 
-TERMS = ("total", "box", "overlap", "label", "error_px")  # each task has some of them
+TERMS = ("total", "box", "overlap", "label", "hold", "error_px")  # each task has some of them
 MOST_POINTS = 400  # of a line; every point is the mean of a stretch of steps
 
 

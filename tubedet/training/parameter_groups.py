@@ -1,9 +1,10 @@
 """What is trained, how fast, and what stays as it is.
 
-The flow network learns at its own weak rate (paper §IV-C) or not at all. In the RGB backbone of
-`light` batch norm keeps the statistics of its pre-training: frames are what they were measured on,
-and as part of the convolutions it costs nothing. Everywhere else it follows the batches. Frozen on
-the motion stream, whose input looks like no photograph, it let whole channels die.
+The flow network learns at its own weak rate (paper §IV-C) or not at all. What `light` starts from
+learns at the end alone, when the layers on it have something to say; its layer of motion
+histograms is fitted after that. Kernels of the video backbone, into which batch norm was folded,
+differ in size by a factor of hundreds: the rate of each is relative to the root of its mean square,
+or some would be overthrown while most stood still.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,22 +14,36 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tubedet.models.light.detector import LightDetector
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.recipes import LightRecipe, LoopRecipe, Recipe
 
+LEAST_SIZE = 1e-3  # a tensor of zeros can leave them
+
 
 def freeze(network: TwoStreamDetector, recipe: Recipe) -> None:
-    """Put the network into training mode, all but what the recipe keeps."""
+    """Put the network into training mode, all but what the recipe keeps to the end."""
     network.train()
     frozen = list(network.parts()["flow"]) if recipe.flow_rate == 0 else []
-    if isinstance(recipe, LightRecipe):
-        frozen += network.leading_rgb_layers(recipe.frozen_rgb_blocks)
+    if isinstance(network, LightDetector):
+        frozen += network.parts()["rgb"] if recipe.rgb_rate == 0 else []
+        frozen.append(network.context_window.motion)
     for module in frozen:
         module.requires_grad_(False).eval()
-    for part in [network] if recipe.frozen_batch_norm else network.fixed_statistics():
-        for module in part.modules():
+    if recipe.frozen_batch_norm:
+        for module in network.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
+
+
+def tune(network: LightDetector, recipe: LightRecipe, step: int) -> bool:
+    """Freeze what is tuned at the end, or free it, as a step has it; whether that was a change."""
+    learns, changed = step in recipe.phases()[1], False
+    for part, rate in (("rgb", recipe.rgb_rate), ("flow", recipe.flow_rate)):
+        for module in network.parts()[part] if rate else ():
+            changed |= learns != next(module.parameters()).requires_grad
+            module.requires_grad_(learns)
+    return changed
 
 
 def detector_optimizer(network: TwoStreamDetector, recipe: Recipe) -> torch.optim.Optimizer:
@@ -41,7 +56,23 @@ def detector_optimizer(network: TwoStreamDetector, recipe: Recipe) -> torch.opti
     }
     groups = network.parameter_groups()
     parts = {part: [parameter for _, parameter in groups[part]] for part in groups}
-    return make_optimizer(parts, rates, recipe)
+    backbone: list[nn.Parameter] = []
+    if isinstance(network, LightDetector):
+        backbone, parts["rgb"] = parts["rgb"], []
+    optimizer = make_optimizer(parts, rates, recipe)
+    for parameter in backbone:
+        if parameter.requires_grad:
+            group = {"params": [parameter], "lr": recipe.rgb_rate, "weight_decay": 0.0}
+            optimizer.add_param_group({"name": "rgb", "is_relative": True, **group})
+    return optimizer
+
+
+def relative_to(group: Mapping[str, Any]) -> float:
+    """What the rate of a group of an optimiser is relative to: 1, or its tensor's size."""
+    if not group.get("is_relative"):
+        return 1.0
+    (parameter,) = group["params"]
+    return float(parameter.detach().square().mean().sqrt().clamp(min=LEAST_SIZE))
 
 
 def make_optimizer(

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from tubedet.errors import UsageError
-from tubedet.models.presets import Streams
 
 Anchors = Literal["clusters", "voc-2016", "ucf101-24"]
 Loss = Literal["giou", "yolo2-pytorch"]
@@ -20,11 +19,14 @@ Task = Literal["detection", "recognition", "flow"]
 TrainingPrecision = Literal["auto", "bf16", "fp32"]
 
 SHARES = (
-    *("ema_decay", "dropout", "stream_dropout", "label_smoothing", "teacher_share"),
+    *("ema_decay", "dropout", "label_smoothing", "teacher_share"),
     *("min_side", "min_visible", "background_chance", "flip_chance", "grey_chance"),
     *("widen_chance", "blank_chance", "max_blank", "drift_chance"),
 )
-ABOVE_ZERO = ("input_size", "steps", "batch_size", "accumulation", "save_every", "width")
+ABOVE_ZERO = (
+    *("input_size", "steps", "batch_size", "accumulation", "save_every", "width"),
+    *("judged", "grad_steps"),
+)
 FROM_ONE = ("max_scale", "max_aspect", "saturation", "exposure", "max_widening")
 
 
@@ -112,6 +114,10 @@ class LoopRecipe:
         remaining = (self.steps - step) / max(1, self.cooldown_steps)
         return rise * (1.0 if remaining >= 1 else 0.5 - 0.5 * math.cos(math.pi * remaining))
 
+    def phases(self) -> tuple[range, ...]:
+        """All steps, parted where from one to the next other parameters are trained."""
+        return (range(self.steps),)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the task."""
         return {"task": self.task, **asdict(self)}
@@ -147,7 +153,7 @@ class FlowRecipe(LoopRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(LoopRecipe):
-    """How a two-stream network is trained on pairs of frames.
+    """How a two-stream network is trained.
 
     Attributes:
         preset: the network, see `models/presets.py`.
@@ -217,21 +223,24 @@ class DetectionRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class LightRecipe(DetectionRecipe):
-    """How `light` is trained.
-
-    Nothing was measured with these numbers as they stand: the bundled weights were trained in
-    stages with other ones, flow tuned at 1e-5 in the last (weights/README.md).
+    """How `light` is trained: on windows of video, with the video backbone frozen, then tuned.
 
     Attributes:
         preset: the network: `light`.
-        streams: `both`, or the only one that the network has: `rgb`, `motion`.
-        flow_size: side of the square that flow is estimated on; none: nearest half the input.
-        motion_alone: also judge what the motion stream predicts by itself.
-        rgb_rate: the optimiser's learning rate of the RGB stream's backbone, which overfits soon.
+        batch_size: windows a step, of all processes together.
+        flow_size: side of the square that flow is estimated on.
+        tune_steps: the last steps, in which the video backbone and the flow network learn too.
+        rgb_rate: the video backbone's learning rate, relative to the root mean square of each of
+            its tensors; 0 freezes it throughout.
+        flow_rate: of the flow network; 0 freezes it throughout.
         motion_rate: without effect: the motion stream starts from scratch, at `head_rate`.
-        frozen_rgb_blocks: leading backbone blocks of the RGB stream that stay as they start.
+        loss: `giou` with cross-entropies.
+        judged: frames of a window that are judged.
+        grad_steps: last steps of a window that have a gradient and that judged frames lie among.
+        label_weight: of the actions' cross-entropy; the layers that name them are fitted at the
+            end.
+        hold_weight: of what the tuned backbone's context may differ by from that of the start.
         dropout: on the fused activations.
-        stream_dropout: probability that a sample is decided by one stream alone, either one.
         max_scale: none: crops have the sides that follow.
         min_side: shortest side of a random crop, as a share of the frame's.
         max_aspect: largest factor by which a crop changes the aspect ratio.
@@ -241,29 +250,49 @@ class LightRecipe(DetectionRecipe):
         max_widening: its largest side, as a multiple of the frame's.
         blank_chance: probability of a blanked rectangle.
         max_blank: its largest side, as a share of the input's.
-        drift_chance: probability that the camera pans and zooms between both frames.
+        drift_chance: probability that the camera pans and zooms from frame to frame.
         drift: standard deviation of that movement, as a share of the window's sides.
     """
 
     presets = ("light",)
 
     preset: str = "light"
-    input_size: int = 224
-    streams: Streams = "both"
-    flow_size: int | None = 320
-    motion_alone: bool = True
-    frozen_rgb_blocks: int = 11
-    dropout: float = 0.5
-    stream_dropout: float = 0.2
+    input_size: int = 256
+    steps: int = 2_250
+    batch_size: int = 12
+    warmup_steps: int = 100
+    cooldown_steps: int = 1_100
+    evaluate_every: int = 450
+    flow_size: int = 192
+    tune_steps: int = 600
+    head_rate: float = 1.5e-3
+    rgb_rate: float = 1e-3
+    flow_rate: float = 2.5e-5
+    judged: int = 2
+    grad_steps: int = 4
+    label_weight: float = 0.5
+    hold_weight: float = 3.0
+    dropout: float = 0.3
+    background_chance: float = 0.12
     max_scale: float | None = None
     min_side: float = 0.45
     max_aspect: float = 1.5
-    min_visible: float = 0.6
+    min_visible: float = 0.7
     grey_chance: float = 0.2
-    widen_chance: float = 0.15
-    max_widening: float = 1.6
-    blank_chance: float = 0.25
-    max_blank: float = 0.45
-    drift_chance: float = 0.6
-    drift: float = 0.012
+    widen_chance: float = 0.35
+    max_widening: float = 2.4
+    blank_chance: float = 0.2
+    max_blank: float = 0.4
+    drift_chance: float = 0.5
+    drift: float = 0.003
     name: str = "light"
+
+    def __post_init__(self) -> None:
+        """Refuse a loss that the network has no predictions for, too."""
+        super().__post_init__()
+        self._require("loss", self.loss == "giou", "giou")
+
+    def phases(self) -> tuple[range, ...]:
+        """Before the video backbone and the flow network are tuned, and while they are."""
+        border = max(0, self.steps - self.tune_steps)
+        return (range(border), range(border, self.steps))

@@ -58,7 +58,7 @@ def checkpoint_header(
 
 def _source_of(start: Mapping[str, Any]) -> str | None:
     """The files that a run started from."""
-    files = [*start.get("checkpoints", ()), start.get("imagenet"), start.get("flow")]
+    files = [*start.get("checkpoints", ()), start.get("video_backbone"), start.get("flow")]
     named = [f"{file['file']}, SHA-256 {file['sha256']}" for file in files if file]
     return f"trained from {'; '.join(named)}" if named else None
 
@@ -75,7 +75,7 @@ def describe_start(start: StartWeights) -> dict[str, Any]:
     return {
         "licence": " AND ".join(licences) or None,
         "checkpoints": [describe_file(path) for path in start.checkpoints],
-        "imagenet": describe_file(start.imagenet),
+        "video_backbone": describe_file(start.video_backbone),
         "flow": describe_file(start.flow),
     }
 

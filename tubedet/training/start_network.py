@@ -1,21 +1,20 @@
 """The network that a training run starts from, or goes on with."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, cat
-
-from tubedet.checkpoints.efficientnet_lite import load_imagenet_backbone
-from tubedet.checkpoints.native import FUSED_HEAD, load_checkpoint, read_header
+from tubedet.checkpoints.movinet_tflite import load_video_backbone
+from tubedet.checkpoints.native import FUSED_HEAD, load_checkpoint, load_partial, read_header
 from tubedet.checkpoints.run_state import load_flow_network
 from tubedet.datasets.anchor_clusters import box_sizes, cluster_anchors
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.errors import UsageError, WeightsError
 from tubedet.models.action_recognition import build_recognizer
-from tubedet.models.light.detector import LightDetector
-from tubedet.models.light.rgb_stream import EfficientNetLiteStream
+from tubedet.models.light.detector import STRIDE, LightDetector
+from tubedet.models.light.video_backbone import VideoBackbone
 from tubedet.models.presets import (
     OUTPUT_STRIDE,
     DetectorConfig,
@@ -29,6 +28,8 @@ from tubedet.training.recipes import DetectionRecipe, LightRecipe, Recipe
 from tubedet.training.start_parts import join_parts
 
 Data = AnnotatedDataset | KineticsDataset
+TFLITE = b"TFL3"  # behind the first four bytes of such a file
+BACKBONE = "rgb_stream.backbone."  # before its tensors' names in a checkpoint
 NO_ANCHORS: AnchorsWH = ((1.0, 1.0),)  # a configuration needs some, even without boxes
 
 
@@ -37,15 +38,15 @@ class StartWeights:
     """What a network starts from.
 
     Attributes:
-        checkpoints: a tubedet checkpoint, for everything, anchors included; or, for `light`, two of
-            one stream each, which are joined; or weights without a head, imported or of
-            kinetics-pretraining: each part comes from the first file that has it.
-        imagenet: published EfficientNet-Lite0 file, for the backbone of the RGB stream.
+        checkpoints: a tubedet checkpoint, for everything, anchors included; or weights without a
+            head, imported or of kinetics-pretraining: each part comes from the first file that has
+            it.
+        video_backbone: published MoViNet-A0-Stream, or a checkpoint of `light` with that part.
         flow: what a flow pre-training run left, for the flow network.
     """
 
     checkpoints: tuple[Path, ...] = ()
-    imagenet: Path | None = None
+    video_backbone: Path | None = None
     flow: Path | None = None
 
 
@@ -59,8 +60,8 @@ def start_network(
         WeightsError: if weights cannot be read or do not fit.
         DatasetError: if the data has fewer boxes than a detector has anchors.
     """
-    if start.imagenet is not None and not isinstance(recipe, LightRecipe):
-        raise UsageError(f"preset {recipe.preset} has no EfficientNet-Lite0 for {start.imagenet}")
+    if start.video_backbone is not None and not isinstance(recipe, LightRecipe):
+        raise UsageError(f"preset {recipe.preset} has no video backbone for {start.video_backbone}")
     if recipe.start != "any" and not start.checkpoints:
         raise UsageError(
             f"recipe {recipe.name} starts from {recipe.start} weights: give them with --init"
@@ -68,8 +69,6 @@ def start_network(
     needs_head = recipe.start != "any" or recipe.task == "recognition"
     if needs_head or not start.checkpoints or any(map(_has_no_head, start.checkpoints)):
         config, network = _with_new_head(recipe, training, start.checkpoints)
-    elif isinstance(recipe, LightRecipe) and recipe.streams == "both" and start.checkpoints[1:]:
-        config, network = _from_one_stream_each(start.checkpoints, recipe, training)
     elif start.checkpoints[1:]:
         raise UsageError(
             f"{len(start.checkpoints)} checkpoints to start from: expected one, or weights without "
@@ -132,72 +131,30 @@ def _anchors(recipe: Recipe, training: Data) -> AnchorsWH:
     if isinstance(training, KineticsDataset) or not isinstance(recipe, DetectionRecipe):
         return NO_ANCHORS
     if recipe.anchors == "clusters":
-        sizes = box_sizes(training, recipe.input_size // OUTPUT_STRIDE)
+        stride = STRIDE if isinstance(recipe, LightRecipe) else OUTPUT_STRIDE
+        sizes = box_sizes(training, recipe.input_size // stride)
         return tuple((w, h) for w, h in cluster_anchors(sizes).tolist())
     return VOC_2016 if recipe.anchors == "voc-2016" else UCF101_24
 
 
 def _trained(
-    path: Path, recipe: Recipe, training: Data, **settings: str
+    path: Path, recipe: Recipe, training: Data
 ) -> tuple[DetectorConfig, TwoStreamDetector]:
-    """The network of a checkpoint, which fits, and its configuration as the recipe wants it.
-
-    Args:
-        settings: that the checkpoint has to have, in place of the recipe's.
-    """
+    """The network of a checkpoint, which fits, and its configuration as the recipe wants it."""
     network, header = load_checkpoint(path)
     stored = config_from_dict(header.config).to_dict()
     wanted = {"preset": recipe.preset, "class_names": training.class_names}
-    if isinstance(recipe, LightRecipe):
-        wanted["streams"] = recipe.streams
-    for name, value in {**wanted, **settings}.items():
+    for name, value in wanted.items():
         if stored[name] != value:
             what = {"class_names": "classes"}.get(name, name)
             raise WeightsError(f"{path}: expected {what} {value}, found {stored[name]}")
-    if isinstance(network, LightDetector):
-        network.over_time = None  # training sees pairs; their context is fitted at the end
     return _config({**stored, **_network_settings(recipe)}), network
 
 
-def _from_one_stream_each(
-    paths: tuple[Path, ...], recipe: LightRecipe, training: Data
-) -> tuple[DetectorConfig, TwoStreamDetector]:
-    """Both streams, whose raw predictions are the mean of those of each alone."""
-    if len(paths) > 2:
-        raise UsageError(
-            f"{len(paths)} checkpoints to start from: expected one, or one of the RGB stream and "
-            "one of the motion stream"
-        )
-    (config, rgb), (of_motion, motion) = (
-        _trained(path, recipe, training, streams=streams)
-        for path, streams in zip(paths, ("rgb", "motion"), strict=True)
-    )
-    if of_motion.anchors_wh != config.anchors_wh:
-        raise WeightsError(f"{paths[1]}: expected the anchors of {paths[0]}, found others")
-    network = build_detector(config)
-    network.load_state_dict(_joined(rgb, motion))
-    return config, network
-
-
-def _joined(rgb: TwoStreamDetector, motion: TwoStreamDetector) -> dict[str, Tensor]:
-    assert isinstance(rgb, LightDetector)
-    rgb_state, motion_state = rgb.state_dict(), motion.state_dict()
-    fused = {n: (rgb_state[n] + motion_state[n]) / 2 for n in rgb_state if "fusion." in n}
-    for kernel, channels in (
-        ("fusion.conv.weight", rgb.fusion.stream_channels[0]),
-        ("fusion.action.weight", rgb.fusion.context_channels[0]),
-    ):
-        halves = [rgb_state[kernel][:, :channels], motion_state[kernel][:, channels:]]
-        fused[kernel] = cat(halves, dim=1) / 2
-    return {**rgb_state, **motion_state, **fused}
-
-
 def _load_single_parts(network: TwoStreamDetector, recipe: Recipe, start: StartWeights) -> None:
-    """The backbone of the RGB stream, and the flow network."""
-    stream = network.rgb_stream
-    if start.imagenet is not None and isinstance(stream, EfficientNetLiteStream):
-        load_imagenet_backbone(start.imagenet, stream.backbone)
-        stream.general.start_from(stream.backbone)
+    """The video backbone and the flow network."""
+    if start.video_backbone is not None and isinstance(network, LightDetector):
+        _load_backbone(start.video_backbone, network.rgb_stream.backbone)
     if start.flow is None:
         return
     if network.flow is None:
@@ -206,18 +163,31 @@ def _load_single_parts(network: TwoStreamDetector, recipe: Recipe, start: StartW
     load_flow_network(start.flow, inner)
 
 
+def _load_backbone(path: Path, backbone: VideoBackbone) -> None:
+    """Fill it from the published file or from a checkpoint; WeightsError if it is in neither."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(8).endswith(TFLITE):
+            load_video_backbone(path, backbone)
+            return
+    tensors, header = load_partial(path)
+    found = {
+        name.removeprefix(BACKBONE): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(BACKBONE)
+    }
+    if header.config["preset"] != "light" or found.keys() != backbone.state_dict().keys():
+        raise WeightsError(
+            f"{path}: expected the video backbone of preset light, found preset "
+            f"{header.config['preset']} without it; give a file that has it"
+        )
+    backbone.load_state_dict(found)
+
+
 def _network_settings(recipe: Recipe) -> dict[str, Any]:
     """What a recipe decides of a network whose weights may come from elsewhere."""
     settings: dict[str, Any] = {"input_size": recipe.input_size}
     if isinstance(recipe, LightRecipe):
-        settings |= {
-            "streams": recipe.streams,
-            "flow_size": recipe.flow_size,
-            "dropout": recipe.dropout,
-            "stream_dropout": recipe.stream_dropout,
-            "coarse_to_fine": True,
-            "context_frames": 0,
-        }
+        settings |= {"flow_size": recipe.flow_size, "dropout": recipe.dropout}
     return settings
 
 

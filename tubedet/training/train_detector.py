@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tubedet.checkpoints.native import FUSED_HEAD, save_checkpoint
+from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
 from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
@@ -16,15 +17,18 @@ from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampl
 from tubedet.datasets.ignore_regions import IgnoreRegions
 from tubedet.datasets.kinetics import KineticsDataset
 from tubedet.datasets.kinetics_samples import KineticsSamples
+from tubedet.datasets.step_windows import StepWindows
 from tubedet.errors import UsageError, WeightsError
-from tubedet.models.presets import DetectorConfig
+from tubedet.models.light.detector import LightDetector
+from tubedet.models.presets import DetectorConfig, LightConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.torch import pick_device
 from tubedet.training.detection_objective import DetectionObjective, detection_validation
 from tubedet.training.distributed import Processes, share_batch_norm
+from tubedet.training.light_objective import LightObjective
 from tubedet.training.loop import Trainer
-from tubedet.training.objective import Validation
-from tubedet.training.parameter_groups import detector_optimizer, freeze
+from tubedet.training.objective import Objective, Validation
+from tubedet.training.parameter_groups import detector_optimizer, freeze, tune
 from tubedet.training.recipes import DetectionRecipe, LightRecipe, Recipe
 from tubedet.training.recognition_objective import RecognitionObjective, recognition_validation
 from tubedet.training.run_description import (
@@ -37,6 +41,9 @@ from tubedet.training.run_description import (
 from tubedet.training.run_folder import RunFolder
 from tubedet.training.start_network import Data, StartWeights, resumed_network, start_network
 from tubedet.video.preprocess import require_flow_images
+
+MEASURED_WINDOWS = 48  # for the spread of the start's features
+Samples = TrainingSamples | StepWindows | KineticsSamples
 
 
 def prepare_training(
@@ -111,17 +118,18 @@ def prepare_training(
     share_batch_norm(network, processes, place)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze(network, recipe)
+    optimizer = detector_optimizer(network, recipe)
+    objective, by_phase = _objective(config, recipe, network, samples)
     trainer = Trainer(
         network,
-        detector_optimizer(network, recipe),
-        DetectionObjective(config, recipe)
-        if isinstance(recipe, DetectionRecipe)
-        else RecognitionObjective(),
+        optimizer,
+        objective,
         recipe,
         samples=samples,
         run=run,
         publish=partial(_publish, described, recipe),
         validation=_validation(validation, config, recipe, device, flow_images),
+        **by_phase,
         processes=processes,
         loader_workers=loader_workers,
     )
@@ -129,6 +137,30 @@ def prepare_training(
         trainer.resume()
     run.write_config(described)
     return trainer
+
+
+def _objective(
+    config: DetectorConfig, recipe: Recipe, network: TwoStreamDetector, samples: Samples
+) -> tuple[Objective[Any], dict[str, Any]]:
+    """What is learned, and what the trainer is told of its phases; the network is in the first."""
+    if not isinstance(recipe, DetectionRecipe):
+        return RecognitionObjective(), {}
+    if not isinstance(recipe, LightRecipe):
+        return DetectionObjective(config, recipe), {}
+    assert isinstance(network, LightDetector)
+    assert isinstance(config, LightConfig)
+    assert isinstance(samples, StepWindows)
+    tune(network, recipe, step=0)
+    objective = LightObjective(
+        config,
+        recipe,
+        network.rgb_stream.backbone,
+        lambda: (samples.sample(number).steps for number in range(MEASURED_WINDOWS)),
+    )
+    return objective, {
+        "before_step": partial(tune, network, recipe),
+        "kept": objective.start.state_dict(),
+    }
 
 
 def _require_fitting(
@@ -140,6 +172,8 @@ def _require_fitting(
         raise UsageError(
             f"recipe {recipe.name} learns {recipe.task}, which {training.name} is not for"
         )
+    if isinstance(training, AnnotatedDataset) and isinstance(recipe, LightRecipe):
+        training.require_every_class()  # of which its action layers are fitted in the end
     loss = recipe.loss if isinstance(recipe, DetectionRecipe) else "cross-entropy"
     if ignore_regions is not None and loss != "giou":
         raise UsageError(f"loss={loss} knows no ignore regions: leave {ignore_regions} out")
@@ -161,7 +195,7 @@ def _samples(
     *,
     frames: ClipFrames,
     **regions_and_flow: Any,
-) -> TrainingSamples | KineticsSamples:
+) -> Samples:
     drawn: dict[str, Any] = {
         "seed": recipe.seed,
         "input_size": recipe.input_size,
@@ -172,6 +206,10 @@ def _samples(
         return KineticsSamples(training, **drawn)
     in_turn = isinstance(recipe, DetectionRecipe) and recipe.sampling == "sequence"
     sampler = SequenceSampler(training, seed=recipe.seed) if in_turn else FramePairSampler(training)
+    if isinstance(recipe, LightRecipe):
+        del regions_and_flow["flow_images"]
+        drawn |= {"judged": recipe.judged, "recent": recipe.grad_steps}
+        return StepWindows(training, frames, sampler=sampler, **drawn, **regions_and_flow)
     return TrainingSamples(training, frames, sampler=sampler, **drawn, **regions_and_flow)
 
 
