@@ -21,7 +21,7 @@ from tubedet.models.presets import build_detector, config_from_dict
 LICENCE = "CC-BY-4.0"
 SOURCE = (
     "trained by the tubedet authors on J-HMDB-21 (clips of HMDB51, Kuehne et al. 2011, CC BY 4.0) "
-    "from EfficientNet-Lite0's ImageNet weights (TensorFlow authors, Apache-2.0)"
+    "from MoViNet-A0-Stream's Kinetics-600 weights (Google, Apache-2.0)"
 )
 
 

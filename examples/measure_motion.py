@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Sequence
 
 from tubedet.datasets.named_datasets import load_named_dataset
+from tubedet.evaluation.frame_figures import IOU_THRESHOLDS
 from tubedet.evaluation.motion_ablation import motion_ablation
-from tubedet.evaluation.scoring import IOU_THRESHOLDS
 from tubedet.pipeline import load_detector
 
 

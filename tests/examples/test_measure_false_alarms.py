@@ -24,7 +24,7 @@ def test_footage_is_named_with_its_minutes_and_thresholds_with_what_they_give(
     )
 
     lines = capsys.readouterr().out.splitlines()
-    footage = [line[:34].strip() for line in lines[1:8]]
+    footage = [line[:30].strip() for line in lines[2:10]]
     assert footage == [
         "still windows",
         "gliding windows",
@@ -32,16 +32,20 @@ def test_footage_is_named_with_its_minutes_and_thresholds_with_what_they_give(
         "noise",
         "titles",
         "fades between drawn scenes",
+        "all that is real",
         "all",
     ]
-    figures = [line[34:].split() for line in lines[1:8]]
-    assert [row[0] for row in figures[:-1]] == ["2", "2", "1", "1", "1", "1"]
-    assert [float(row[-2]) for row in figures[2:4]] == [0.01, 0.02]  # 18 and 36 of 1,800 frames
-    assert figures[-1] == ["0.08", "0.900"]  # 8 + 8 + 18 + 3 x 36 = 142 frames
-    assert lines[9] == "jhmdb-21, test: 8 frames; place and action right"
-    table = [line.split() for line in lines[11:]]
+    figures = [line[30:].split() for line in lines[2:10]]
+    assert [row[0] for row in figures[:6]] == ["2", "2", "1", "1", "1", "1"]
+    assert [float(row[1]) for row in figures[2:4]] == [0.01, 0.02]  # 18 and 36 of 1,800 frames
+    assert [row[0] for row in figures[6:]] == ["0.02", "0.08"]  # 8 + 8 + 18, with 3 x 36 142 frames
+    assert {row[-12] for row in figures} == {"0.900"}  # the highest score, before eleven thresholds
+    assert figures[2][-11:] == ["1800.0"] * 11  # every frame has a box of 0.9
+    assert lines[11] == "jhmdb-21, test: 8 frames; place and action right"
+    table = [line.split() for line in lines[13:]]
     assert [row[0] for row in table[:2]] == ["0.05", "0.10"]
-    for min_score, precision, recall, alarms in table:
+    for min_score, box_right, precision, recall, alarms in table:
         shows = float(min_score) < 0.9  # which, as a float32, is a little less
-        assert (precision, recall) == (("0.500", "0.500") if shows else ("-", "0.000"))
+        expected = ("1.000", "0.500", "0.500") if shows else ("0.000", "-", "0.000")
+        assert (box_right, precision, recall) == expected
         assert (float(alarms) > 0) == shows
