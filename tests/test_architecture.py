@@ -29,13 +29,14 @@ HOMES = {
     "defusedxml": ("datasets/cvat.py",),
     "anyascii": ("render/",),
     "av": ("video/", "writers/mp4"),
-    "cv2": ("render/", "video/preprocess.py", "datasets/"),
+    "cv2": ("render/", "video/preprocess.py", "video/cuts.py", "datasets/"),
     "h5py": ("checkpoints/",),
     "matplotlib": ("evaluation/plots.py",),
     "pandas": ("writers/", "evaluation/", "datasets/row_files.py"),
     "rich": ("cli/",),
     "safetensors": ("checkpoints/",),
     "scipy": ("datasets/jhmdb_21.py",),
+    "tflite": ("checkpoints/",),
     "typer": ("cli/",),
 }
 NAMELESS = {"utils", "helpers", "misc", "common", "core", "base"}

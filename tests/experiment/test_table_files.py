@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tubedet.evaluation.comparison_tables import as_latex, as_markdown
+from tubedet.evaluation.frame_figures import CURVE_THRESHOLDS
 from tubedet.evaluation.run_files import RunFigures
-from tubedet.evaluation.scoring import CURVE_THRESHOLDS
 from tubedet.experiment.table_files import figures_of_rows, write_tables
 from tubedet.experiment.table_plan import TableRun
 from tubedet.training.paper_recipes import named_recipe
