@@ -34,9 +34,9 @@ from tubedet.datasets.batching import (
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import FramePairSampler, SequenceSampler, pair_at
 from tubedet.datasets.ignore_regions import IgnoreRegions
+from tubedet.models.light.video_backbone import STEPS_PER_SECOND
 from tubedet.notes import Note
 
-STEPS_PER_SECOND = 15
 # Steps of a batch's windows, and how often each is drawn: most are as long as a context window;
 # detectors of single images, and the first frames of a shot, have seen less.
 LENGTHS = {12: 0.5, 8: 0.2, 4: 0.15, 1: 0.15}

@@ -109,10 +109,13 @@ class TorchDetector:
             return decode_boxes(raw[None], self._anchors_wh, len(self.class_names))
 
     def _take_over(self, network: TwoStreamDetector) -> None:
+        self._prepare(network)
+        self._forward: Callable[[Tensor], Outputs] = lambda clip: (network(clip),)
+
+    def _prepare(self, network: TwoStreamDetector) -> None:
         fold_batch_norm(network)
         network.to(self._device)
         prepare_kernels(network, DTYPES[self._precision])
-        self._forward: Callable[[Tensor], Outputs] = lambda clip: (network(clip),)
 
     def _compile(self) -> None:
         self._forward = CompiledForward(self._forward, self._device)

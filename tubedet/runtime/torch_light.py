@@ -9,7 +9,7 @@ from torch import Tensor, cat, stack
 
 from tubedet.models.light.context_window import WINDOW_SECONDS
 from tubedet.models.light.detector import LightDetector, StepFeatures, joined_predictions
-from tubedet.models.light.video_backbone import PAST_FRAMES
+from tubedet.models.light.video_backbone import PAST_FRAMES, STEPS_PER_SECOND
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.compiled import CompiledForward, Outputs
 from tubedet.runtime.detector import (
@@ -19,9 +19,8 @@ from tubedet.runtime.detector import (
     StreamState,
     TemporalReach,
 )
-from tubedet.runtime.torch import DTYPES, TorchDetector, fold_batch_norm, prepare_kernels
+from tubedet.runtime.torch import TorchDetector
 
-STEP_SECONDS = 1 / 15  # between two backbone steps: names hardly gain from more
 LATENCIES = {"half-second": WINDOW_SECONDS, "none": 0.0}  # where a context window ends
 
 
@@ -47,20 +46,17 @@ class TorchLightDetector(TorchDetector):
     def __init__(self, *args: Any, latency: str = "half-second", **settings: Any) -> None:
         super().__init__(*args, **settings)
         after = LATENCIES[latency]
-        self.temporal = TemporalReach(STEP_SECONDS, PAST_FRAMES, WINDOW_SECONDS, after)
+        self.temporal = TemporalReach(1 / STEPS_PER_SECOND, PAST_FRAMES, WINDOW_SECONDS, after)
         if not after:
             self.description += ", without latency"
 
     def _take_over(self, network: TwoStreamDetector) -> None:
         assert isinstance(network, LightDetector)
         self._context_window = deepcopy(network.context_window)
-        fold_batch_norm(network)
-        network.to(self._device)
-        prepare_kernels(network, DTYPES[self._precision])
+        self._prepare(network)
         self._network = network
         self._steps: Callable[..., tuple[StepFeatures, StreamState]] = network.steps
         self._pairs: Callable[..., Outputs] = network.motion
-        self._fuse: Callable[..., Tensor] = network.fusion
 
     def _compile(self) -> None:
         self._pairs = CompiledForward(self._pairs, self._device)
@@ -76,7 +72,7 @@ class TorchLightDetector(TorchDetector):
             return [PairPrediction()] * len(tasks), state
         seconds = torch.tensor([tasks[at].seconds for at in chosen], device=self._device)
         motion, flow_maps = self._pairs(clip[chosen], seconds)
-        raws = self._fuse(steps.last[0, [latest[at].of_boxes for at in chosen]], motion)
+        raws = self._network.fusion(steps.last[0, [latest[at].of_boxes for at in chosen]], motion)
         raws, flow_maps, logits = (e.float().cpu() for e in (raws, flow_maps, steps.logits[0]))
         predictions = [PairPrediction()] * len(tasks)
         for number, at in enumerate(chosen):

@@ -52,6 +52,7 @@ BLOCKS = (
 LAST_OF_STRIDE = {8: 3, 16: 10, 32: 14}
 MAP_CHANNELS = {8: 32, 16: 56, 32: 104}
 WIDE_CHANNELS = 480
+STEPS_PER_SECOND = 15  # that it is given: names hardly gain from more
 PAST_FRAMES = sum(block.temporal - 1 for block in BLOCKS)  # that the last map depends on: 28
 
 State = tuple[Tensor, ...]
