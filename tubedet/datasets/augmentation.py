@@ -37,6 +37,7 @@ class AugmentationRecipe:
     their inverse. `background_chance` is that of a crop without any actor. `widen_chance` is that
     of a window up to `max_widening` times as wide and high as the frame, in place of a crop.
     `blank_chance` is that of a blanked rectangle whose sides are at most `max_blank` of the view's.
+    `mosaic_chance` is that of four windows of video as one, where windows are drawn.
     `drift_chance` is that of a camera that pans and zooms from frame to frame: the window moves by
     `drift` of its sides, and its sides by `drift` of themselves (standard deviations).
     """
@@ -53,6 +54,7 @@ class AugmentationRecipe:
     background_chance: float = 0.12
     widen_chance: float = 0.35
     max_widening: float = 2.4
+    mosaic_chance: float = 0.25
     blank_chance: float = 0.2
     max_blank: float = 0.4
     drift_chance: float = 0.5
@@ -66,6 +68,7 @@ PAPER_AUGMENTATION = AugmentationRecipe(
     grey_chance=0.0,
     background_chance=0.0,
     widen_chance=0.0,
+    mosaic_chance=0.0,
     blank_chance=0.0,
     drift_chance=0.0,
 )

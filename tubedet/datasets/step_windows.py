@@ -2,7 +2,8 @@
 
 A sample is what a running detector has seen when it judges: steps a fifteenth of a second apart,
 the last of them the latest that the judged frame's pair reaches. It is cropped, flipped and
-coloured as one. As in `batching.py`, sample number i is a pure function of the seed and i.
+coloured as one. Some samples show four windows at half the size, for small actors among others. As
+in `batching.py`, sample number i is a pure function of the seed and i.
 """
 
 from dataclasses import replace
@@ -16,6 +17,7 @@ from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset
 from tubedet.datasets.augmentation import (
     STILL,
     AugmentationRecipe,
+    Boxes,
     Pixels,
     View,
     draw_actor_free_window,
@@ -42,6 +44,7 @@ from tubedet.notes import Note
 LENGTHS = {12: 0.5, 8: 0.2, 4: 0.15, 1: 0.15}
 LENGTH_STREAM = 1  # of random numbers, beside that of the samples
 CLIP_DRAWS = 12  # until one is found that is long enough
+TILES = 4  # of a mosaic: upper left, upper right, lower left, lower right
 LEAST_SIDE = 32  # px of the window that a drifting camera shows, at the beginning
 
 
@@ -142,20 +145,32 @@ class StepWindows:
     def sample(self, index: int) -> WindowSample:
         """Sample number `index`, augmented and stretched to the network's input."""
         rng = np.random.default_rng([self._seed, index])
-        length = self.length(index)
+        length, size = self.length(index), self._input_size
+        earlier = rng.integers(min(self._recent, length), size=self._judged - 1)
+        judged = [length - 1, *(length - 1 - earlier).tolist()]
+        if rng.random() >= self._recipe.mosaic_chance:
+            return self._window(rng, index, size, judged)
+        # Neighbours in number, where the clips come in turn.
+        return _mosaic([self._window(rng, index + n, size // 2, judged) for n in range(TILES)])
+
+    def _window(
+        self, rng: np.random.Generator, index: int, size: int, step_of_judged: list[int]
+    ) -> WindowSample:
+        """A window with a clip for sample number `index`, as pictures of size x size px."""
+        length = step_of_judged[0] + 1
         clip, at, spacing = self._draw_frame(rng, index, length)
         last = _among(clip, at + 1 - int(rng.integers(spacing)))
         # Where the clip is too short, it stands still before it begins.
         steps = [max(0, last - spacing * (length - 1 - number)) for number in range(length)]
         judged = [(length - 1, at)]
-        for _ in range(1, self._judged):
-            step = length - 1 - int(rng.integers(min(self._recent, length)))
+        for step in step_of_judged[1:]:
             frame = _among(clip, steps[step] - 1 + int(rng.integers(spacing)))
             judged.append((step, frame) if clip.is_known(frame) else judged[0])
         view = self._draw_view(rng, clip, steps, [frame for _, frame in judged])
+        pictures = torch.from_numpy(self._pictures(clip, steps, view, size))
         return WindowSample(
-            torch.from_numpy(self._pictures(clip, steps, view)).permute(0, 3, 1, 2).contiguous(),
-            [self._judge(clip, frame, last, view) for _, frame in judged],
+            pictures.permute(0, 3, 1, 2).contiguous(),
+            [self._judge(clip, frame, last, view, size) for _, frame in judged],
             [step for step, _ in judged],
             1 / self.frames.rate(clip),
         )
@@ -185,20 +200,20 @@ class StepWindows:
             shown = range(min(*steps, *judged), _among(clip, max(*steps, *judged) + 1) + 1)
             if len(everywhere := boxes_of(clip, *shown)):
                 window = draw_actor_free_window(rng, recipe, everywhere, frame_wh)
-        shows_nobody = window is not None
+            if window is not None:
+                return _kept_empty(draw_view(rng, recipe, window), steps, everywhere, frame_wh)
         if window is None and rng.random() < recipe.widen_chance:
             window = draw_wider_window(rng, recipe, frame_wh)
         if window is None:
             window = draw_crop(rng, recipe, boxes_of(clip, *judged), frame_wh)
         view = draw_view(rng, recipe, window)
         x1, y1, x2, y2 = view.later(steps[0] - steps[-1]).window
-        if shows_nobody or min(x2 - x1, y2 - y1) < LEAST_SIDE:
+        if min(x2 - x1, y2 - y1) < LEAST_SIDE:
             return replace(view, drift_xyxy=STILL)
         return view
 
-    def _pictures(self, clip: AnnotatedClip, steps: list[int], view: View) -> Pixels:
-        """The steps as the network sees them, (W, S, S, 3)."""
-        size = self._input_size
+    def _pictures(self, clip: AnnotatedClip, steps: list[int], view: View, size: int) -> Pixels:
+        """The steps as the network sees them, (W, size, size, 3)."""
         return np.concatenate(
             [
                 view.later(step - steps[-1]).frames(
@@ -208,11 +223,59 @@ class StepWindows:
             ]
         )
 
-    def _judge(self, clip: AnnotatedClip, frame: int, last: int, view: View) -> TrainingSample:
+    def _judge(
+        self, clip: AnnotatedClip, frame: int, last: int, view: View, size: int
+    ) -> TrainingSample:
         """A frame with its pair, in a view that is that of frame `last`."""
         pair = pair_at(clip, frame)
         of_first = view.later(pair.first - last)
-        return make_sample(pair, of_first, self._input_size, self.frames, self._ignore_regions)
+        return make_sample(pair, of_first, size, self.frames, self._ignore_regions)
+
+
+def _kept_empty(view: View, steps: list[int], boxes_xyxy: Boxes, frame_wh: tuple[int, int]) -> View:
+    """The view, without its drift where that would bring an actor or the frame's edge into it."""
+    width, height = frame_wh
+    x1, y1, x2, y2 = view.window
+    # A pair may reach a frame beyond the last step.
+    for frames in (steps[0] - steps[-1], 1):
+        other = view.later(frames).window
+        x1, y1, x2, y2 = min(x1, other[0]), min(y1, other[1]), max(x2, other[2]), max(y2, other[3])
+        if min(other[2] - other[0], other[3] - other[1]) < LEAST_SIDE:
+            return replace(view, drift_xyxy=STILL)
+    beside = (boxes_xyxy[:, :2] >= (x2, y2)) | (boxes_xyxy[:, 2:] <= (x1, y1))
+    inside = x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
+    return view if inside and beside.any(axis=1).all() else replace(view, drift_xyxy=STILL)
+
+
+def _mosaic(tiles: list[WindowSample]) -> WindowSample:
+    """Four windows side by side as one; those of another frame rate give way to the first."""
+    tiles = [tile if tile.seconds == tiles[0].seconds else tiles[0] for tile in tiles]
+    # Where a tile judges its last frame twice, an unknown one being skipped, so do all.
+    steps = zip(*(tile.step_of_judged for tile in tiles), strict=True)
+    numbers = [n if len(set(of_tiles)) == 1 else 0 for n, of_tiles in enumerate(steps)]
+    return WindowSample(
+        _side_by_side([tile.steps for tile in tiles]),
+        [_judged_together([tile.judged[number] for tile in tiles]) for number in numbers],
+        [tiles[0].step_of_judged[number] for number in numbers],
+        tiles[0].seconds,
+    )
+
+
+def _judged_together(tiles: list[TrainingSample]) -> TrainingSample:
+    corners = [torch.tensor([x, y, x, y]) for y in (0.0, 0.5) for x in (0.0, 0.5)]
+    placed = list(zip(tiles, corners, strict=True))
+    return TrainingSample(
+        _side_by_side([tile.clip for tile in tiles]),
+        torch.cat([tile.boxes_xyxy / 2 + corner for tile, corner in placed]),
+        torch.cat([tile.class_indices for tile in tiles]),
+        torch.cat([tile.ignore_xyxy / 2 + corner for tile, corner in placed]),
+    )
+
+
+def _side_by_side(tiles: list[Tensor]) -> Tensor:
+    """Four pictures (..., H, W) as one (..., 2*H, 2*W)."""
+    upper, lower = (torch.cat(row, dim=-1) for row in (tiles[:2], tiles[2:]))
+    return torch.cat([upper, lower], dim=-2)
 
 
 def _among(clip: AnnotatedClip, frame: int) -> int:

@@ -248,6 +248,7 @@ class LightRecipe(DetectionRecipe):
         grey_chance: probability that a sample loses its colour.
         widen_chance: probability of a window larger than the frame in place of a crop.
         max_widening: its largest side, as a multiple of the frame's.
+        mosaic_chance: probability of four windows as one.
         blank_chance: probability of a blanked rectangle.
         max_blank: its largest side, as a share of the input's.
         drift_chance: probability that the camera pans and zooms from frame to frame.
@@ -266,21 +267,22 @@ class LightRecipe(DetectionRecipe):
     flow_size: int = 192
     tune_steps: int = 600
     head_rate: float = 1.5e-3
-    rgb_rate: float = 1e-3
+    rgb_rate: float = 3e-3
     flow_rate: float = 2.5e-5
     judged: int = 2
     grad_steps: int = 4
     label_weight: float = 0.5
     hold_weight: float = 3.0
     dropout: float = 0.3
-    background_chance: float = 0.12
+    background_chance: float = 0.15
     max_scale: float | None = None
     min_side: float = 0.45
     max_aspect: float = 1.5
     min_visible: float = 0.7
     grey_chance: float = 0.2
     widen_chance: float = 0.35
-    max_widening: float = 2.4
+    max_widening: float = 3.0
+    mosaic_chance: float = 0.25
     blank_chance: float = 0.2
     max_blank: float = 0.4
     drift_chance: float = 0.5
