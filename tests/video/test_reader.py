@@ -1,3 +1,4 @@
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,6 +41,21 @@ def test_frames_are_counted_by_decoding_them(tmp_path: Path) -> None:
     with VideoReader(cut) as reader:
         assert reader.info.frames == 90
         assert 0 < reader.count_frames() == len(list(reader.frames())) < 90
+
+
+def test_no_picture_waits_in_a_cycle_for_the_garbage_collector(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=40, width=64, height=48)
+    with VideoReader(path) as reader:
+        frames = reader.frames()
+        next(frames)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(30):
+                next(frames)
+            assert gc.collect() < 30
+        finally:
+            gc.enable()
 
 
 def test_what_the_container_says_is_reported(tmp_path: Path) -> None:

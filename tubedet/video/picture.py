@@ -7,7 +7,7 @@ or not); only the size is the first picture's. Sample aspect ratio is left alone
 from contextlib import suppress
 from fractions import Fraction
 from math import atan2, degrees
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -198,7 +198,7 @@ def _side_data(picture: av.VideoFrame) -> SideDataContainer:
     """What lies beside the pixels. PyAV refuses it all if it doesn't know one kind, such as the
     EXIF of a photo: kinds newer than PyAV are taken out first."""
     with suppress(ValueError):
-        return cast(SideDataContainer, picture.side_data)
+        return _container(picture)
     unknown = range(len(SideDataType), len(SideDataType) + 32)
     graph = Graph()
     graph.threads = 1
@@ -211,7 +211,13 @@ def _side_data(picture: av.VideoFrame) -> SideDataContainer:
     removals = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in unknown]
     graph.link_nodes(source, *removals, graph.add("buffersink")).configure()
     graph.vpush(picture)
-    return cast(SideDataContainer, graph.vpull().side_data)
+    return _container(graph.vpull())
+
+
+def _container(picture: av.VideoFrame) -> SideDataContainer:
+    """`picture.side_data`, which the picture would keep: a cycle, and so would hundreds of pictures
+    be kept in memory until Python looks for cycles."""
+    return SideDataContainer(picture)  # type: ignore[call-arg]
 
 
 def _rows(plane: VideoPlane, dtype: str) -> NDArray[Any]:
