@@ -22,9 +22,9 @@ def resized_flow(flow_uv: Tensor, old: Size, new: Size) -> Tensor:
     """A flow of any resolution, in px of a frame of one size, at another size and in its px."""
     if flow_uv.shape[-2:] == old == new:
         return flow_uv
-    resized = F.interpolate(flow_uv, size=new, mode="bilinear", align_corners=False)
     # By numbers: a tensor of both would have to be copied to the device.
-    return cat([resized[:, :1] * (new[1] / old[1]), resized[:, 1:] * (new[0] / old[0])], dim=1)
+    scaled = cat([flow_uv[:, :1] * (new[1] / old[1]), flow_uv[:, 1:] * (new[0] / old[0])], dim=1)
+    return F.interpolate(scaled, size=new, mode="bilinear", align_corners=False)
 
 
 class ResizedFlow(nn.Module):

@@ -71,7 +71,8 @@ class TorchLightDetector(TorchDetector):
         if not chosen:
             return [PairPrediction()] * len(tasks), state
         seconds = torch.tensor([tasks[at].seconds for at in chosen], device=self._device)
-        motion, flow_maps = self._pairs(clip[chosen], seconds)
+        pairs = clip if len(chosen) == len(tasks) else clip[chosen]
+        motion, flow_maps = self._pairs(pairs, seconds)
         raws = self._network.fusion(steps.last[0, [latest[at].of_boxes for at in chosen]], motion)
         raws, flow_maps, logits = (e.float().cpu() for e in (raws, flow_maps, steps.logits[0]))
         predictions = [PairPrediction()] * len(tasks)
