@@ -1,16 +1,17 @@
 """Crops, flips and colours: the boxes follow, the actor stays, both frames change alike."""
 
 import colorsys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.light_augmentation import LIGHT
 from tubedet.boxes import iou_xyxy
 from tubedet.datasets.augmentation import (
     ACTOR_MARGIN,
     BLANK,
-    PAPER_AUGMENTATION,
     AugmentationRecipe,
     ColourChange,
     View,
@@ -21,7 +22,7 @@ from tubedet.datasets.augmentation import (
     draw_wider_window,
 )
 
-RECIPE = AugmentationRecipe(min_visible=0.7)
+RECIPE = LIGHT
 FRAME_WH = (320, 240)
 DRAWS = 200
 NO_BOXES = np.zeros((0, 4))
@@ -86,7 +87,9 @@ def test_crops_of_the_paper_are_those_of_yolo2_pytorch() -> None:
     offsets = (twin.random((4000, 2)) * (scales - 1)[:, None] * frame_wh).astype(int)
     expected = np.stack([1 / scales, *(offsets / scales[:, None] / frame_wh).T])
 
-    drawn = np.array([draw_crop(rng, PAPER_AUGMENTATION, NO_BOXES, frame_wh) for _ in range(4000)])
+    drawn = np.array(
+        [draw_crop(rng, AugmentationRecipe(), NO_BOXES, frame_wh) for _ in range(4000)]
+    )
 
     x1, y1, x2, y2 = drawn.T / np.tile(frame_wh, 2)[:, None]
     np.testing.assert_allclose(x2 - x1, y2 - y1, atol=5e-4)
@@ -100,7 +103,7 @@ def test_crops_of_the_paper_cut_through_actors_and_lose_those_at_the_edge() -> N
     boxes = boxes_of((0, 0, 160, 240), (310, 100, 320, 140))
     rng = np.random.default_rng(0)
 
-    views = [View(draw_crop(rng, PAPER_AUGMENTATION, boxes, FRAME_WH)) for _ in range(DRAWS)]
+    views = [View(draw_crop(rng, AugmentationRecipe(), boxes, FRAME_WH)) for _ in range(DRAWS)]
 
     seen = [view.boxes(boxes) for view in views]
     assert any(left > 0 for left, _, _, _ in (view.window for view in views))
@@ -112,7 +115,7 @@ def test_a_wider_window_holds_the_whole_frame() -> None:
     rng = np.random.default_rng(0)
     widths = []
     for _ in range(DRAWS):
-        x1, y1, x2, y2 = draw_wider_window(rng, AugmentationRecipe(max_widening=1.5), FRAME_WH)
+        x1, y1, x2, y2 = draw_wider_window(rng, replace(LIGHT, max_widening=1.5), FRAME_WH)
         assert max(x1, y1) <= 0
         assert x2 >= 320
         assert y2 >= 240
@@ -164,7 +167,7 @@ def test_a_drifting_camera_shows_the_second_frame_from_elsewhere() -> None:
 
 def test_drifts_pan_and_zoom_by_a_hundredth_of_the_window() -> None:
     rng = np.random.default_rng(0)
-    recipe = AugmentationRecipe(drift_chance=1, drift=0.01)
+    recipe = replace(LIGHT, drift_chance=1, drift=0.01)
     drifts = np.array(
         [draw_view(rng, recipe, (0, 0, 1000, 500)).drift_xyxy for _ in range(10 * DRAWS)]
     )
@@ -177,7 +180,7 @@ def test_drifts_pan_and_zoom_by_a_hundredth_of_the_window() -> None:
 def test_both_frames_change_alike_under_a_camera_that_does_not_drift() -> None:
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
-    view = draw_view(rng, AugmentationRecipe(drift_chance=0), (10, 20, 300, 200))
+    view = draw_view(rng, replace(LIGHT, drift_chance=0), (10, 20, 300, 200))
 
     seen = view.frames(np.concatenate([frame, frame]), 96)
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.light_augmentation import LIGHT
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.datasets.augmentation import AugmentationRecipe, View
+from tubedet.datasets.augmentation import View
 from tubedet.datasets.batching import BatchShare, TrainingSamples, make_sample
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.frame_pair_sampling import pair_at
@@ -43,8 +44,14 @@ def samples_of(data: AnnotatedDataset, frames: ClipFrames, **changes: Any) -> Tr
 def test_a_sample_shows_the_actor_inside_its_box(
     data: AnnotatedDataset, frames: ClipFrames
 ) -> None:
-    recipe = AugmentationRecipe(
-        background_chance=0, blank_chance=0, hue=0, saturation=1, exposure=1, max_widening=1.6
+    recipe = replace(
+        LIGHT,
+        background_chance=0,
+        blank_chance=0,
+        hue=0,
+        saturation=1,
+        exposure=1,
+        max_widening=1.6,
     )
     samples = samples_of(data, frames, recipe=recipe)
     for index in range(20):
@@ -90,7 +97,7 @@ def test_a_drifting_camera_takes_the_box_of_the_second_frame_along(
 def test_an_actor_free_sample_shows_no_actor_and_has_no_box(
     data: AnnotatedDataset, frames: ClipFrames
 ) -> None:
-    recipe = AugmentationRecipe(background_chance=1, hue=0, saturation=1, exposure=1, grey_chance=0)
+    recipe = replace(LIGHT, background_chance=1, hue=0, saturation=1, exposure=1, grey_chance=0)
     samples = samples_of(data, frames, recipe=recipe)
     for index in range(20):
         sample = samples.sample(index)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.small_training import HEIGHT, WIDTH, two_clips
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.datasets.augmentation import PAPER_AUGMENTATION, ColourChange, View
+from tubedet.datasets.augmentation import AugmentationRecipe, ColourChange, View
 from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.flow_images import FlowImages, flow_folder
@@ -82,7 +82,7 @@ def test_a_sample_holds_the_frame_of_its_boxes_and_that_frames_flow(
             seed=0,
             input_size=32,
             share=BatchShare(4),
-            recipe=PAPER_AUGMENTATION,
+            recipe=AugmentationRecipe(),
             flow_images=flow,
         )
         for flow in (FlowImages(tmp_path), None)

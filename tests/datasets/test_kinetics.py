@@ -9,7 +9,7 @@ import torch
 
 from tests.kinetics_layout import HEADER, lay_out_as_kinetics
 from tests.synthetic_video import draw_picture, write_video
-from tubedet.datasets.augmentation import PAPER_AUGMENTATION
+from tubedet.datasets.augmentation import AugmentationRecipe
 from tubedet.datasets.batching import BatchShare
 from tubedet.datasets.kinetics import ActionClip, load_kinetics
 from tubedet.datasets.kinetics_samples import KineticsSamples, read_pair
@@ -118,7 +118,7 @@ def samples_of(folder: Path, *, broken: int) -> KineticsSamples:
     labels = {"juggling": [good] if broken < 20 else [], "archery": [bad] * broken}
     data = load_kinetics(lay_out_as_kinetics(folder / "kinetics", labels))
     return KineticsSamples(
-        data, seed=0, input_size=32, share=BatchShare(4), recipe=PAPER_AUGMENTATION
+        data, seed=0, input_size=32, share=BatchShare(4), recipe=AugmentationRecipe()
     )
 
 
@@ -133,7 +133,7 @@ def test_every_clip_comes_once_an_epoch_and_the_same_again_from_the_same_seed(
             seed=3,
             input_size=32,
             share=BatchShare(5),
-            recipe=PAPER_AUGMENTATION,
+            recipe=AugmentationRecipe(),
         )
         for _ in range(2)
     )

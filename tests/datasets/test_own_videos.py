@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import cv2
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.light_augmentation import LIGHT
 from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import square_xyxy, write_video
 from tubedet import pipeline
 from tubedet.cli.app import app
 from tubedet.datasets import frame_pair_sampling
-from tubedet.datasets.augmentation import AugmentationRecipe
 from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.named_datasets import load_named_dataset
@@ -119,7 +120,7 @@ def test_frames_that_show_nobody_make_samples_without_a_box(
 ) -> None:
     monkeypatch.setattr(frame_pair_sampling, "BACKGROUND_SHARE", 1.0)
     data = load_named_dataset(f"cvat:{cvat}", 1, "all")
-    recipe = AugmentationRecipe(background_chance=1.0)
+    recipe = replace(LIGHT, background_chance=1.0)
     samples = TrainingSamples(
         data, ClipFrames(), seed=0, input_size=32, share=BatchShare(4), recipe=recipe
     )

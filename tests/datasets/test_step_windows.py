@@ -9,14 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.light_augmentation import LIGHT
 from tubedet.datasets.annotated_clips import AnnotatedClip, AnnotatedDataset, LabelledBox
-from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
+from tubedet.datasets.augmentation import STILL, AugmentationRecipe, View
 from tubedet.datasets.batching import NO_CLASS, BatchShare
 from tubedet.datasets.clip_frames import ClipFrames
-from tubedet.datasets.step_windows import StepWindows, frames_a_step
+from tubedet.datasets.step_windows import StepWindows, _kept_empty, frames_a_step
 
 FRAMES, WIDTH, HEIGHT, SIZE = 40, 64, 48, 32
-UNCHANGED = replace(PAPER_AUGMENTATION, max_scale=1.0, flip_chance=0.0, hue=0.0)
+UNCHANGED = replace(AugmentationRecipe(), max_scale=1.0, flip_chance=0.0, hue=0.0)
 UNCHANGED = replace(UNCHANGED, saturation=1.0, exposure=1.0)
 BOX = (16.0, 12.0, 48.0, 36.0)
 
@@ -130,7 +131,7 @@ def test_frames_of_which_nothing_is_known_are_not_judged(data: AnnotatedDataset)
 
 
 def test_a_sample_is_a_function_of_the_seed_and_its_number(data: AnnotatedDataset) -> None:
-    recipe = AugmentationRecipe()
+    recipe = LIGHT
     first, again = (windows_of(data, recipe=recipe) for _ in range(2))
     again.sample(0)
     for index in (7, 3):
@@ -149,7 +150,7 @@ def test_lengths_are_drawn_by_batch_and_as_often_as_said(data: AnnotatedDataset)
 
 
 def test_a_batch_keeps_windows_and_their_judged_frames_together(data: AnnotatedDataset) -> None:
-    recipe = AugmentationRecipe(background_chance=0.5)
+    recipe = replace(LIGHT, background_chance=0.5)
     windows = windows_of(data, recipe=recipe, share=BatchShare(6, rank=1, count=2))
     batch = windows.batch(step=4)
     judged = batch.judged()
@@ -181,7 +182,56 @@ def test_an_actor_free_window_is_free_of_the_boxes_of_all_its_frames(
 ) -> None:
     walk = tuple((LabelledBox(0, (f, 0.0, f + 8.0, 48.0)),) for f in range(FRAMES))
     clips = (replace(data.clips[0], boxes_by_frame=walk), data.clips[1])
-    recipe = replace(AugmentationRecipe(), background_chance=1.0, min_side=0.2, drift_chance=1.0)
+    recipe = replace(LIGHT, background_chance=1.0, min_side=0.2, drift_chance=1.0)
     windows = windows_of(replace(data, clips=clips), recipe=recipe, lengths={12: 1.0})
     for index in range(10):
-        assert [len(frame.boxes_xyxy) for frame in windows.sample(index).judged] == [0, 0]
+        assert not sum(len(frame.boxes_xyxy) for frame in windows.sample(index).judged)
+
+
+def test_an_actor_free_window_drifts_as_far_as_it_stays_empty_and_inside() -> None:
+    steps, frame_wh, actor = [0, 20], (320, 240), np.array([[200.0, 0.0, 320.0, 240.0]])
+    right, left = (1, 0, 1, 0), (-1, 0, -1, 0)
+    for window, drift, kept in [
+        ((20, 0, 100, 100), right, right),
+        ((19, 0, 100, 100), right, STILL),  # 20 frames earlier it would begin at -1
+        ((20, 0, 199, 100), right, right),
+        ((20, 0, 200, 100), right, STILL),  # the second frame of the last pair would show an actor
+        ((20, 0, 180, 100), left, left),
+        ((20, 0, 181, 100), left, STILL),
+        ((100, 100, 140, 140), (1, 1, -1, -1), (1, 1, -1, -1)),
+        ((100, 100, 140, 140), (-1, -1, 1, 1), STILL),  # it would have had no size
+    ]:
+        view = _kept_empty(View(window, drift_xyxy=drift), steps, actor, frame_wh)
+        assert view == View(window, drift_xyxy=kept)
+
+
+def test_a_mosaic_shows_four_windows_at_half_the_size_each_with_its_boxes(
+    data: AnnotatedDataset,
+) -> None:
+    recipe = replace(UNCHANGED, mosaic_chance=1.0)
+    windows = windows_of(data, recipe=recipe, lengths={8: 1.0}, judged=3)
+    quarter = torch.tensor([0.125, 0.125, 0.375, 0.375])
+    corners = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)]
+    expected = torch.stack([quarter + torch.tensor([x, y, x, y]) for x, y in corners])
+    for index in range(20):
+        sample = windows.sample(index)
+        assert sample.steps.shape == (8, 3, SIZE, SIZE)
+        for place, (x, y) in enumerate(corners):
+            across = slice(round(x * SIZE), round(x * SIZE) + SIZE // 2)
+            down = slice(round(y * SIZE), round(y * SIZE) + SIZE // 2)
+            steps = numbers(sample.steps[..., down, across])
+            assert np.diff(steps).tolist() == [2] * 7
+            for number, judged in zip(sample.step_of_judged, sample.judged, strict=True):
+                first, second = numbers(judged.clip.transpose(0, 1)[..., down, across])
+                assert second == first + 1
+                assert steps[number] in (first, second)
+                # The shorter clip, of running, has 20 frames.
+                assert int(judged.class_indices[place]) == 0 or second < 20
+                torch.testing.assert_close(judged.boxes_xyxy, expected)
+
+
+def test_about_as_many_samples_are_mosaics_as_asked(data: AnnotatedDataset) -> None:
+    windows = windows_of(data, recipe=replace(UNCHANGED, mosaic_chance=0.25), lengths={1: 1.0})
+    boxes = [len(windows.sample(index).judged[0].boxes_xyxy) for index in range(400)]
+    assert set(boxes) == {1, 4}
+    assert np.mean(np.array(boxes) == 4) == pytest.approx(0.25, abs=0.07)

@@ -1,6 +1,6 @@
 """The nine recipes of the paper: their numbers, and two steps of each with narrow networks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -186,8 +186,10 @@ def test_samples_are_cropped_as_yolo2_pytorch_did_and_recoloured_as_darknet_did(
 
 
 def test_samples_of_light_are_changed_as_strongly_as_its_recipe_says() -> None:
-    recipe = apply_settings(named_recipe("light"), ["max_widening=3.0"])
-    assert augmentation_of(recipe) == replace(AugmentationRecipe(), max_widening=3.0)
+    recipe = apply_settings(named_recipe("light"), ["max_widening=1.5", "mosaic_chance=0.5"])
+    drawn = augmentation_of(recipe)
+    assert (drawn.max_widening, drawn.mosaic_chance, drawn.max_scale) == (1.5, 0.5, None)
+    assert asdict(drawn).items() <= recipe.to_dict().items()
 
 
 def test_the_strength_of_a_change_is_a_setting() -> None:

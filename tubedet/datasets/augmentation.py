@@ -27,7 +27,7 @@ ACTOR_MARGIN = 6  # px kept around a box that must stay outside: masks end befor
 
 @dataclass(frozen=True, slots=True)
 class AugmentationRecipe:
-    """Strength of every change; chances are in [0, 1].
+    """Strength of every change; chances are in [0, 1]. As it is, the paper's.
 
     `min_visible` is the share of every actor's box that a crop keeps, `min_side` the shortest side
     of a crop as a share of the frame's, `max_aspect` the greatest change of aspect ratio. With
@@ -42,36 +42,26 @@ class AugmentationRecipe:
     `drift` of its sides, and its sides by `drift` of themselves (standard deviations).
     """
 
-    min_visible: float = 0.7
-    min_side: float = 0.45
-    max_aspect: float = 1.5
-    max_scale: float | None = None
+    min_visible: float = 1.0
+    min_side: float = 1.0
+    max_aspect: float = 1.0
+    # Paper §IV-C: "random cropping, HSV distortion, and horizontal flipping", and nothing else. It
+    # does not say how strong: crops are those of yolo2-pytorch, which it builds on
+    # (imcv2_affine_trans).
+    max_scale: float | None = 1.1
     flip_chance: float = 0.5
     hue: float = 0.1
     saturation: float = 1.5
     exposure: float = 1.5
-    grey_chance: float = 0.2
-    background_chance: float = 0.12
-    widen_chance: float = 0.35
-    max_widening: float = 2.4
-    mosaic_chance: float = 0.25
-    blank_chance: float = 0.2
-    max_blank: float = 0.4
-    drift_chance: float = 0.5
-    drift: float = 0.003
-
-
-# Paper §IV-C: "random cropping, HSV distortion, and horizontal flipping", and nothing else. It does
-# not say how strong: crops are those of yolo2-pytorch, which it builds on (imcv2_affine_trans).
-PAPER_AUGMENTATION = AugmentationRecipe(
-    max_scale=1.1,
-    grey_chance=0.0,
-    background_chance=0.0,
-    widen_chance=0.0,
-    mosaic_chance=0.0,
-    blank_chance=0.0,
-    drift_chance=0.0,
-)
+    grey_chance: float = 0.0
+    background_chance: float = 0.0
+    widen_chance: float = 0.0
+    max_widening: float = 1.0
+    mosaic_chance: float = 0.0
+    blank_chance: float = 0.0
+    max_blank: float = 0.0
+    drift_chance: float = 0.0
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

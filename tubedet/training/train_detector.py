@@ -9,7 +9,7 @@ import torch
 
 from tubedet.checkpoints.native import FUSED_HEAD, save_checkpoint
 from tubedet.datasets.annotated_clips import AnnotatedDataset
-from tubedet.datasets.augmentation import PAPER_AUGMENTATION, AugmentationRecipe
+from tubedet.datasets.augmentation import AugmentationRecipe
 from tubedet.datasets.batching import BatchShare, TrainingSamples
 from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.flow_images import FlowImages
@@ -215,8 +215,8 @@ def _samples(
 
 def augmentation_of(recipe: Recipe) -> AugmentationRecipe:
     """How strongly a recipe changes its samples: settings of one name; it does nothing else."""
-    names = [field.name for field in fields(PAPER_AUGMENTATION) if hasattr(recipe, field.name)]
-    return replace(PAPER_AUGMENTATION, **{name: getattr(recipe, name) for name in names})
+    names = [field.name for field in fields(AugmentationRecipe) if hasattr(recipe, field.name)]
+    return AugmentationRecipe(**{name: getattr(recipe, name) for name in names})
 
 
 STORED = ("recipe", "detector", "data", "ignore_regions", "start")  # in config.json
