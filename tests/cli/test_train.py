@@ -198,7 +198,10 @@ def test_clips_without_boxes_pretrain_both_streams(tmp_path: Path) -> None:
 
     assert result.exit_code == 0, result.output
     # Of two equal videos of different actions one is named right.
-    assert "step 2: accuracy on the validation part @top-1 50.0 %, the best so far" in result.stderr
+    assert (
+        "step 2: accuracy on the validation part @top-1 50.0 %, kept as best.safetensors"
+        in result.stderr
+    )
     assert (tmp_path / "run" / "loss.png").is_file()
     header = read_header(tmp_path / "run" / "best.safetensors")
     assert header.missing == ("fusion",)

@@ -235,5 +235,5 @@ def _line_of_validation(event: "Validated") -> str:
         f"@{name} {100 * value:.1f} %" if of.unit == "%" else f"{name} {value:.3f} {of.unit}"
         for name, value in event.measures.items()
     )
-    best = ", the best so far" if event.is_best else ""
+    best = ", kept as best.safetensors" if event.is_best else ""
     return f"step {event.step}: {of.figure} {figures}{best}"

@@ -149,12 +149,20 @@ class StepWindows:
         earlier = rng.integers(min(self._recent, length), size=self._judged - 1)
         judged = [length - 1, *(length - 1 - earlier).tolist()]
         if rng.random() >= self._recipe.mosaic_chance:
-            return self._window(rng, index, size, judged)
+            return self._window(rng, index, size, judged, self._recipe)
+        # Small enough as they are.
+        recipe = replace(self._recipe, widen_chance=0.0)
         # Neighbours in number, where the clips come in turn.
-        return _mosaic([self._window(rng, index + n, size // 2, judged) for n in range(TILES)])
+        numbers = range(index, index + TILES)
+        return _mosaic([self._window(rng, n, size // 2, judged, recipe) for n in numbers])
 
     def _window(
-        self, rng: np.random.Generator, index: int, size: int, step_of_judged: list[int]
+        self,
+        rng: np.random.Generator,
+        index: int,
+        size: int,
+        step_of_judged: list[int],
+        recipe: AugmentationRecipe,
     ) -> WindowSample:
         """A window with a clip for sample number `index`, as pictures of size x size px."""
         length = step_of_judged[0] + 1
@@ -166,7 +174,7 @@ class StepWindows:
         for step in step_of_judged[1:]:
             frame = _among(clip, steps[step] - 1 + int(rng.integers(spacing)))
             judged.append((step, frame) if clip.is_known(frame) else judged[0])
-        view = self._draw_view(rng, clip, steps, [frame for _, frame in judged])
+        view = _draw_view(rng, recipe, clip, steps, [frame for _, frame in judged])
         pictures = torch.from_numpy(self._pictures(clip, steps, view, size))
         return WindowSample(
             pictures.permute(0, 3, 1, 2).contiguous(),
@@ -190,28 +198,6 @@ class StepWindows:
         chosen = late or [frame for frame in frames if frame < end] or known
         return clip, chosen[rng.integers(len(chosen))], spacing
 
-    def _draw_view(
-        self, rng: np.random.Generator, clip: AnnotatedClip, steps: list[int], judged: list[int]
-    ) -> View:
-        """Of the last step; before it a drifting camera shows something else."""
-        recipe, frame_wh = self._recipe, (clip.width, clip.height)
-        window = None
-        if rng.random() < recipe.background_chance:
-            shown = range(min(*steps, *judged), _among(clip, max(*steps, *judged) + 1) + 1)
-            if len(everywhere := boxes_of(clip, *shown)):
-                window = draw_actor_free_window(rng, recipe, everywhere, frame_wh)
-            if window is not None:
-                return _kept_empty(draw_view(rng, recipe, window), steps, everywhere, frame_wh)
-        if window is None and rng.random() < recipe.widen_chance:
-            window = draw_wider_window(rng, recipe, frame_wh)
-        if window is None:
-            window = draw_crop(rng, recipe, boxes_of(clip, *judged), frame_wh)
-        view = draw_view(rng, recipe, window)
-        x1, y1, x2, y2 = view.later(steps[0] - steps[-1]).window
-        if min(x2 - x1, y2 - y1) < LEAST_SIDE:
-            return replace(view, drift_xyxy=STILL)
-        return view
-
     def _pictures(self, clip: AnnotatedClip, steps: list[int], view: View, size: int) -> Pixels:
         """The steps as the network sees them, (W, size, size, 3)."""
         return np.concatenate(
@@ -230,6 +216,33 @@ class StepWindows:
         pair = pair_at(clip, frame)
         of_first = view.later(pair.first - last)
         return make_sample(pair, of_first, size, self.frames, self._ignore_regions)
+
+
+def _draw_view(
+    rng: np.random.Generator,
+    recipe: AugmentationRecipe,
+    clip: AnnotatedClip,
+    steps: list[int],
+    judged: list[int],
+) -> View:
+    """Of the last step; before it a drifting camera shows something else."""
+    frame_wh = (clip.width, clip.height)
+    window = None
+    if rng.random() < recipe.background_chance:
+        shown = range(min(*steps, *judged), _among(clip, max(*steps, *judged) + 1) + 1)
+        if len(everywhere := boxes_of(clip, *shown)):
+            window = draw_actor_free_window(rng, recipe, everywhere, frame_wh)
+        if window is not None:
+            return _kept_empty(draw_view(rng, recipe, window), steps, everywhere, frame_wh)
+    if window is None and rng.random() < recipe.widen_chance:
+        window = draw_wider_window(rng, recipe, frame_wh)
+    if window is None:
+        window = draw_crop(rng, recipe, boxes_of(clip, *judged), frame_wh)
+    view = draw_view(rng, recipe, window)
+    x1, y1, x2, y2 = view.later(steps[0] - steps[-1]).window
+    if min(x2 - x1, y2 - y1) < LEAST_SIDE:
+        return replace(view, drift_xyxy=STILL)
+    return view
 
 
 def _kept_empty(view: View, steps: list[int], boxes_xyxy: Boxes, frame_wh: tuple[int, int]) -> View:

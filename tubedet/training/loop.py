@@ -221,7 +221,8 @@ class Trainer(Generic[Network]):
     def _judge(self, validation: Validation, measures: dict[str, float]) -> Validated:
         found = measures[validation.deciding]
         score = -found if validation.smaller_is_better else found
-        is_best = math.isfinite(score) and (self.best is None or score > self.best)
+        is_better = math.isfinite(score) and (self.best is None or score > self.best)
+        is_best = is_better or self.recipe.keeps_latest
         self.validations_since_best = 0 if is_best else self.validations_since_best + 1
         if is_best:
             self.best = score

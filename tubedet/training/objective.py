@@ -94,7 +94,7 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Measures of the averaged weights; whether they are the best so far."""
+    """Measures of the averaged weights; whether they are kept as best.safetensors."""
 
     step: int
     validation: Validation

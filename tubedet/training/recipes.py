@@ -64,6 +64,7 @@ class LoopRecipe:
     """
 
     task: ClassVar[Task]
+    keeps_latest: ClassVar[bool] = False  # as best.safetensors, whatever validations say
 
     steps: int = 20_000
     batch_size: int = 16
@@ -227,6 +228,7 @@ class LightRecipe(DetectionRecipe):
 
     Attributes:
         preset: the network: `light`.
+        patience: without effect: the last weights count.
         batch_size: windows a step, of all processes together.
         flow_size: side of the square that flow is estimated on.
         tune_steps: the last steps, in which the video backbone and the flow network learn too.
@@ -256,6 +258,7 @@ class LightRecipe(DetectionRecipe):
     """
 
     presets = ("light",)
+    keeps_latest = True  # validations on the way judge names that are fitted anew at the end
 
     preset: str = "light"
     input_size: int = 256
