@@ -23,6 +23,7 @@ from tubedet.runtime.detector import (
     TemporalReach,
 )
 from tubedet.runtime.device_names import device_name
+from tubedet.runtime.packed_convolution import pack_kernels
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {
@@ -77,6 +78,8 @@ class TorchDetector:
         if compile:
             self._compile()
             self.description += ", compiled"
+        elif self._device.type == "cpu":
+            pack_kernels(network)
 
     @property
     def device_name(self) -> str:
