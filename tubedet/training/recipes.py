@@ -277,14 +277,14 @@ class LightRecipe(DetectionRecipe):
     label_weight: float = 0.5
     hold_weight: float = 3.0
     dropout: float = 0.3
-    background_chance: float = 0.15
+    background_chance: float = 0.25
     max_scale: float | None = None
     min_side: float = 0.45
     max_aspect: float = 1.5
     min_visible: float = 0.7
     grey_chance: float = 0.2
     widen_chance: float = 0.35
-    max_widening: float = 3.0
+    max_widening: float = 2.4
     mosaic_chance: float = 0.25
     blank_chance: float = 0.2
     max_blank: float = 0.4
