@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -171,7 +171,7 @@ class WorkThatFails(DetectionWork):
         super().__init__(detector, options.pop("plan", None) or RunPlan(), **options)
         self._error, self._at = error, at
 
-    def results(self, *arguments: Any, **options: Any) -> Iterator[FrameResult]:
+    def results(self, *arguments: Any, **options: Any) -> Generator[FrameResult]:
         for result in super().results(*arguments, **options):
             if result.frame.frame == self._at:
                 raise self._error

@@ -3,7 +3,7 @@
     decode            video.reader         the file's frames, one at a time, on one repaired clock
     → pair            video.frame_pairs    every frame with its successor
     → work            detection, flow      what a run makes of the pairs:
-        preprocess    video.preprocess       a batch of pairs as a clip (B, 3, 2, S, S)
+        preprocess    video.preprocess       each frame resized once, pairs as clips (B, 3, 2, S, S)
         network       runtime, models        flow, two streams, fusion: Figure 1 of the paper
         add context   run.prediction         the frames around, which say what is done
         decode boxes  models.yolov2          N candidates a frame, in fractions of the frame
@@ -12,8 +12,9 @@
     → draw            render               boxes or flow as a picture, if an output shows one
     → write           writers              annotated MP4, CSV, JSON, … in one transaction
 
-Every stage is an iterator, so memory doesn't grow with the video. `detect` and `flow` differ in
-their work alone. Whatever ends a run, what it has is kept.
+Every stage is an iterator, so memory doesn't grow with the video. Reading, the network, and drawing
+with writing go on at the same time (run.overlap). `detect` and `flow` differ in their work alone.
+Whatever ends a run, what it has is kept.
 
 The presets of the paper answer every pair of frames by itself. `light` is given a video as it goes
 on, every 1/15 s a frame (run.steps), and waits for what comes behind a frame: 16/30 s for its
@@ -23,6 +24,7 @@ is asked for, so much more of the video is read that any part has the boxes that
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from tubedet.notes import Note
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import DiskNeeded, FrameDone, VideoDone
 from tubedet.run.jobs import VideoJob
+from tubedet.run.overlap import Overlap
 from tubedet.run.plan import RunPlan
 from tubedet.run.stop import StopRequest
 from tubedet.run.video_run import VideoRun
@@ -162,8 +165,11 @@ def detect_video(
         find_cuts=find_cuts,
     )
     work = DetectionWork(detector, plan, flow_images=flow_images)
-    with VideoReader(path, video_stream=video_stream) as reader:
-        for result in work.results(reader, StopRequest(), with_pictures=False):
+    with (
+        VideoReader(path, video_stream=video_stream) as reader,
+        closing(work.results(reader, StopRequest(), with_pictures=False)) as results,
+    ):
+        for result in results:
             if result.found is not None:
                 yield result.found
 
@@ -207,10 +213,15 @@ def process_video(
             if "flo" in formats:
                 yield DiskNeeded(job, run.flo_bytes(), disk_usage(job.folder).free)
             drawn = outputs.needs_picture
-            for result in stop.awaited(work.results(reader, stop, with_pictures=drawn)):
-                outputs.write(work.drawn(result) if drawn else result)
-                run.count(result)
-                yield FrameDone(run.frames, run.expected_frames)
+            results = work.results(reader, stop, with_pictures=drawn)
+            found = ((result, work.resume_state()) for result in stop.awaited(results))
+            with (
+                Overlap() as overlap,
+                closing(results),
+                closing(overlap.behind(found, run.write)) as written,
+            ):
+                for frames in written:
+                    yield FrameDone(frames, run.expected_frames)
             run.end(complete=not stop.asked)
         except GeneratorExit:
             run.end(complete=False)
@@ -240,11 +251,12 @@ def stream_video(
     stop = stop or StopRequest()
     with VideoReader(job.source, video_stream=work.plan.video_stream) as reader:
         run = VideoRun(job, reader, work)
-        for result in stop.awaited(work.results(reader, stop, with_pictures=False)):
-            if result.found is not None:
-                put_on_stream(rows_to, job.video, result.found)
-            run.count(result)
-            yield FrameDone(run.frames, run.expected_frames)
+        with closing(work.results(reader, stop, with_pictures=False)) as results:
+            for result in stop.awaited(results):
+                if result.found is not None:
+                    put_on_stream(rows_to, job.video, result.found)
+                run.count(result, work.resume_state())
+                yield FrameDone(run.frames, run.expected_frames)
         run.complete = not stop.asked
     yield run.report()
 

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tubedet.models.yolov2.box_decoding import DecodedBoxes, decode_boxes
 from tubedet.runtime.detector import DEFAULT_MIN_SCORE, Detector, PairTask
 from tubedet.runtime.torch import (
     TorchDetector,
+    a_core_left,
     fold_batch_norm,
     pick_device,
     pick_precision,
@@ -232,3 +234,23 @@ def test_any_other_error_of_a_network_stays_what_it_is(monkeypatch: pytest.Monke
     one = TorchDetector(exhausted, small_config(), device="cpu", precision="fp32")
     with pytest.raises(RuntimeError, match="it seems"):
         one.predict(seeded_clip(64), [PairTask()])
+
+
+def test_a_core_is_left_to_others_while_they_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    try:
+        for threads, left in ((3, 2), (1, 1)):
+            torch.set_num_threads(threads)
+            with suppress(KeyboardInterrupt), a_core_left(to_others=True):
+                assert torch.get_num_threads() == left
+                raise KeyboardInterrupt
+            assert torch.get_num_threads() == threads
+            with a_core_left(to_others=False):
+                assert torch.get_num_threads() == threads
+        torch.set_num_threads(3)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        with a_core_left(to_others=True):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

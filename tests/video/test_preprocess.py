@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tests.synthetic_video import draw_picture
 from tubedet.errors import DatasetError
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
-from tubedet.video.preprocess import FrameGeometry, stack_pairs, stack_with_flow_images
+from tubedet.video.preprocess import FrameGeometry, PairInputs, stack_inputs
 
 Pixels = NDArray[np.uint8]
 
@@ -22,6 +23,12 @@ def make_pairs(pictures: list[Pixels]) -> list[FramePair]:
         VideoFrame(number, number, Fraction(number), rgb) for number, rgb in enumerate(pictures)
     ]
     return list(pair_frames(frames))
+
+
+def stack_pairs(pairs: list[FramePair], size: int, flow_images: Path | None = None) -> Tensor:
+    """The network's input."""
+    inputs = PairInputs(size, flow_images)
+    return stack_inputs([inputs.inputs_of(pair) for pair in pairs])
 
 
 def resized(rgb: Pixels, size: int) -> Pixels:
@@ -109,7 +116,7 @@ def test_a_flow_image_takes_the_second_slot_beside_the_frame_it_belongs_to(tmp_p
     colors = [(200, 100, 50), (10, 20, 30), (255, 0, 128)]
     write_flow_images(tmp_path, colors)
     pictures = [draw_picture(number, 64, 64) for number in range(3)]
-    clip = stack_with_flow_images(make_pairs(pictures), 64, tmp_path)
+    clip = stack_pairs(make_pairs(pictures), 64, tmp_path)
     assert clip.shape == (3, 3, 2, 64, 64)
     for number, color in enumerate(colors):
         np.testing.assert_array_equal(clip[number, :, 0], pictures[number].transpose(2, 0, 1))
@@ -123,7 +130,7 @@ def test_the_first_missing_flow_image_is_named_with_exit_code_5(tmp_path: Path) 
     with pytest.raises(
         DatasetError, match=r"00002\.jpg: expected a flow image, found nothing"
     ) as e:
-        stack_with_flow_images(pairs, 64, tmp_path)
+        stack_pairs(pairs, 64, tmp_path)
     assert e.value.exit_code == 5
 
 
@@ -131,4 +138,4 @@ def test_the_first_missing_flow_image_is_named_with_exit_code_5(tmp_path: Path) 
 def test_a_damaged_flow_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "00001.jpg").write_bytes(content)
     with pytest.raises(DatasetError, match=r"00001\.jpg: .* found a damaged file"):
-        stack_with_flow_images(make_pairs([draw_picture(0, 64, 64)]), 64, tmp_path)
+        stack_pairs(make_pairs([draw_picture(0, 64, 64)]), 64, tmp_path)

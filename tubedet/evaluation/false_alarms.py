@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from tubedet.evaluation.frame_outcomes import FrameOutcome
 from tubedet.run.asked_frames import asked_pairs
 from tubedet.run.plan import FramePlan
-from tubedet.run.prediction import predicted_frames, with_windows
+from tubedet.run.prediction import predicted_frames, with_inputs, with_windows
 from tubedet.run.reach import Reach, tolerance_s
 from tubedet.run.steps import with_steps
 from tubedet.runtime.detector import Detector
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import pair_frames
-from tubedet.video.preprocess import stack_pairs
+from tubedet.video.preprocess import PairInputs
 
 RATE = Fraction(30)
 FRAMES_A_MINUTE = int(RATE) * 60
@@ -57,11 +57,9 @@ def best_scores(detector: Detector, frames_rgb: Iterable[NDArray[np.uint8]]) -> 
     pairs = pair_frames(frames, find_cuts=temporal is not None)
     reach = Reach.of(temporal, RATE, smooth=False, find_cuts=False)
     stepped = with_steps(pairs, RATE, temporal and temporal.step_seconds)
-    predicted = predicted_frames(
-        asked_pairs(stepped, FramePlan(), reach),
-        detector,
-        lambda each: stack_pairs(each, detector.input_size),
-    )
+    asked = asked_pairs(stepped, FramePlan(), reach)
+    inputs = PairInputs(detector.input_size)
+    predicted = predicted_frames(with_inputs(asked, inputs.inputs_of), detector)
     scores = []
     for frame in with_windows(predicted, temporal, tolerance_s(RATE)):
         _, overlap, class_prob = detector.decode(frame.prediction, frame.window)

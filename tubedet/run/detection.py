@@ -1,11 +1,9 @@
 """From frames to boxes: pairs through the network, boxes picked, smoothed, linked, maybe drawn."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from tubedet.detections import Detection, FrameDetections
 from tubedet.errors import UsageError, VideoError
@@ -14,18 +12,26 @@ from tubedet.render.annotate import annotate
 from tubedet.render.label_text import drawn_label, undrawable
 from tubedet.run.asked_frames import asked_pairs
 from tubedet.run.earlier_rows import EarlierRows
+from tubedet.run.overlap import HELD, Overlap
 from tubedet.run.plan import RunPlan
-from tubedet.run.prediction import PredictedFrame, predicted_frames, with_windows
+from tubedet.run.prediction import (
+    GivenPair,
+    PredictedFrame,
+    predicted_frames,
+    with_inputs,
+    with_windows,
+)
 from tubedet.run.reach import Reach, delay_s, tolerance_s
 from tubedet.run.steps import with_steps
 from tubedet.run.stop import StopRequest
 from tubedet.runtime.detector import Detector
+from tubedet.runtime.torch import a_core_left
 from tubedet.tubes.best_box import SelectionRule, select_boxes
 from tubedet.tubes.linking import TubeLinker
 from tubedet.tubes.smoothing import TimedBoxes, smooth
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
-from tubedet.video.preprocess import FrameGeometry, stack_pairs, stack_with_flow_images
+from tubedet.video.preprocess import FrameGeometry, PairInputs
 from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
 from tubedet.writers.track_rows import as_in_rows
@@ -41,6 +47,9 @@ class DetectionWork:
         flow_images: folder of this video's flow images; None for a detector that makes its own.
         earlier: rows of an earlier run with the same plan, which are taken over; the network sees
             only the frames behind them.
+
+    Raises:
+        UsageError: if detector and flow images do not go together.
     """
 
     kind: Kind = "boxes"
@@ -53,6 +62,10 @@ class DetectionWork:
         flow_images: Path | None = None,
         earlier: EarlierRows | None = None,
     ) -> None:
+        if detector.uses_flow_images and flow_images is None:
+            raise UsageError(f"{detector.description}: needs a folder of flow images")
+        if flow_images is not None and not detector.uses_flow_images:
+            raise UsageError(f"{detector.description}: makes its own flow, leave flow images out")
         self.plan = plan
         self._detector, self._earlier = detector, earlier
         self._flow_images = flow_images
@@ -123,7 +136,7 @@ class DetectionWork:
 
     def results(
         self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
-    ) -> Iterator[FrameResult]:
+    ) -> Generator[FrameResult]:
         """Every frame of the span with its detections; None where the stride passes over it."""
         reach = Reach.of(
             self._detector.temporal,
@@ -132,15 +145,20 @@ class DetectionWork:
             find_cuts=self._find_cuts,
         )
         frames = 0
-        predicted = self._predicted(self._pairs(reader, reach, stop), reach, with_pictures)
         geometry = FrameGeometry(reader.info.width, reader.info.height)
-        for one, picked in self._picked(predicted, geometry):
-            if self._linker and one.begins_shot and not self._is_known(one.frame):
-                self._linker.begin_shot()
-            if not one.is_reported:
-                continue
-            frames += 1
-            yield FrameResult(one.frame, self._found(one.frame, picked) if one.is_due else None)
+        most = max(HELD, self.plan.batch_size)
+        # The paper's networks take so long that nothing else matters.
+        is_quick = self._detector.temporal is not None
+        with Overlap() as overlap, a_core_left(to_others=is_quick and with_pictures):
+            given = overlap.ahead(self._given(self._pairs(reader, reach, stop), reach), most)
+            predicted = self._predicted(given, reach, with_pictures)
+            for one, picked in self._picked(predicted, geometry):
+                if self._linker and one.begins_shot and not self._is_known(one.frame):
+                    self._linker.begin_shot()
+                if not one.is_reported:
+                    continue
+                frames += 1
+                yield FrameResult(one.frame, self._found(one.frame, picked) if one.is_due else None)
         if not frames and not stop.asked:
             raise VideoError(
                 f"{reader.path}: expected frames {self.plan.span}, found none; choose another range"
@@ -174,26 +192,32 @@ class DetectionWork:
         frames = reader.frames(reach.reading_from(span.start), stop=stop)
         return pair_frames(frames, None if reach.after_s else span.end, find_cuts=self._find_cuts)
 
+    def _given(self, pairs: Iterable[FramePair], reach: Reach) -> Iterator[GivenPair]:
+        """What is asked of every pair, and what the network is given of it."""
+        temporal = self._detector.temporal
+        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
+        inputs = PairInputs(self._detector.input_size, self._flow_images)
+        return with_inputs(asked_pairs(stepped, self.plan, reach), inputs.inputs_of)
+
     def _predicted(
-        self, pairs: Iterable[FramePair], reach: Reach, with_pictures: bool
+        self,
+        given: Iterable[GivenPair],
+        reach: Reach,
+        with_pictures: bool,
     ) -> Iterator[PredictedFrame]:
         """Every frame with what its boxes are made of.
 
         Where nobody shows pictures, frames go on without pixels: as many are held as a window has.
         """
-        detector, plan = self._detector, self.plan
-        temporal = detector.temporal
-        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
         known = self._earlier.end_frame if self._earlier else 0
         predicted = predicted_frames(
-            asked_pairs(stepped, plan, reach),
-            detector,
-            self._to_clip,
-            batch_size=plan.batch_size,
+            given,
+            self._detector,
+            batch_size=self.plan.batch_size,
             needed_from=reach.first_frame_needed(known),
             with_pictures=with_pictures,
         )
-        return with_windows(predicted, temporal, tolerance_s(reach.rate))
+        return with_windows(predicted, self._detector.temporal, tolerance_s(reach.rate))
 
     def _picked(
         self, predicted: Iterable[PredictedFrame], geometry: FrameGeometry
@@ -237,14 +261,3 @@ class DetectionWork:
             found = self._linker.link(found)
             self._state = {"linker": self._linker.state()}
         return found
-
-    def _to_clip(self, pairs: Sequence[FramePair]) -> Tensor:
-        """The network's input; UsageError if detector and flow images do not go together."""
-        detector, folder = self._detector, self._flow_images
-        if not detector.uses_flow_images and folder is None:
-            return stack_pairs(pairs, detector.input_size)
-        if folder is None:
-            raise UsageError(f"{detector.description}: needs a folder of flow images")
-        if not detector.uses_flow_images:
-            raise UsageError(f"{detector.description}: makes its own flow, leave flow images out")
-        return stack_with_flow_images(pairs, detector.input_size, folder)

@@ -1,11 +1,12 @@
 """From frames to their optical flow, in colour if need be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from tubedet.notes import Note
 from tubedet.render.flow_color import SteadyScale, flow_to_rgb
+from tubedet.run.overlap import Overlap
 from tubedet.run.plan import FramePlan, on_stride
 from tubedet.run.stop import StopRequest
 from tubedet.runtime.torch_flow import TorchFlow
@@ -64,7 +65,7 @@ class FlowWork:
 
     def results(
         self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
-    ) -> Iterator[FrameResult]:
+    ) -> Generator[FrameResult]:
         """Every frame with its flow (2, H, W) in source pixels: to its successor, u right, v down.
 
         The last frame, and one before a gap, has the flow of the pair before it; None where the
@@ -72,8 +73,12 @@ class FlowWork:
         """
         plan = self.plan
         pairs = pair_frames(reader.frames(plan.span.start, stop=stop), plan.span.end)
+        with Overlap() as overlap:
+            yield from self._estimated(overlap.ahead(pairs))
+
+    def _estimated(self, pairs: Iterable[FramePair]) -> Iterator[FrameResult]:
         latest: FramePair | None = None
-        for pair, is_due in on_stride(pairs, plan):
+        for pair, is_due in on_stride(pairs, self.plan):
             if not is_due:
                 yield FrameResult(pair.at)
                 continue

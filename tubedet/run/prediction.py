@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from tubedet.run.asked_frames import AskedPair
 from tubedet.runtime.detector import (
@@ -19,11 +18,15 @@ from tubedet.runtime.detector import (
 )
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair
+from tubedet.video.preprocess import Inputs, stack_inputs
 
 # A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
 MOST_FRAMES_HELD = 32
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 NOTHING = PairPrediction()
+
+GivenPair = tuple[AskedPair, Inputs | None]
+"""What is asked of a pair, and what the network is given of it: None where it is idle."""
 
 
 class PredictedFrame(NamedTuple):
@@ -45,10 +48,17 @@ class PredictedFrame(NamedTuple):
     window: Sequence[StepPrediction] = ()
 
 
+def with_inputs(
+    asked: Iterable[AskedPair], inputs_of: Callable[[FramePair], Inputs]
+) -> Iterator[GivenPair]:
+    """Every pair with the pictures that the network is given of it; None where it is idle."""
+    for each in asked:
+        yield each, None if each.is_idle else inputs_of(each.pair)
+
+
 def predicted_frames(
-    asked: Iterable[AskedPair],
+    asked: Iterable[GivenPair],
     detector: Detector,
-    to_clip: Callable[[Sequence[FramePair]], Tensor],
     *,
     batch_size: int = 1,
     needed_from: int = 0,
@@ -60,26 +70,25 @@ def predicted_frames(
     composed as if it had to begin with the first frame, and give the same numbers to the last bit.
 
     Args:
-        asked: what is asked of every pair.
+        asked: what is asked of every pair, `with_inputs`.
         detector: the network.
-        to_clip: makes its input of several pairs.
         batch_size: at most so many pairs go through the network together.
         needed_from: the first frame whose prediction matters.
         with_pictures: frames that are reported keep their pixels.
     """
     state: StreamState | None = None
     for batch in _batches(asked, batch_size):
-        if batch[0].begins:
+        if batch[0][0].begins:
             state = None
-        given = [each for each in batch if not each.is_idle]
+        given = [(each, inputs) for each, inputs in batch if inputs is not None]
         predictions: Iterator[PairPrediction] = iter(())
-        if given and given[-1].pair.at.frame >= needed_from:
-            clip = to_clip([each.pair for each in given])
-            tasks = [each.task for each in given if each.task]
+        if given and given[-1][0].pair.at.frame >= needed_from:
+            clip = stack_inputs([inputs for _, inputs in given])
+            tasks = [each.task for each, _ in given if each.task]
             of_batch, state = detector.predict(clip, tasks, state)
             predictions = iter(of_batch)
-        for each in batch:
-            prediction = NOTHING if each.is_idle else next(predictions, NOTHING)
+        for each, inputs in batch:
+            prediction = NOTHING if inputs is None else next(predictions, NOTHING)
             frame = each.pair.at
             if not (with_pictures and each.is_reported):
                 frame = replace(frame, rgb=NO_PIXELS)
@@ -88,16 +97,16 @@ def predicted_frames(
             )
 
 
-def _batches(asked: Iterable[AskedPair], batch_size: int) -> Iterator[list[AskedPair]]:
+def _batches(asked: Iterable[GivenPair], batch_size: int) -> Iterator[list[GivenPair]]:
     """Runs of pairs of one shot; at most `batch_size` of them are given to the network."""
-    batch: list[AskedPair] = []
+    batch: list[GivenPair] = []
     most_held = max(MOST_FRAMES_HELD, batch_size)
-    for each in asked:
+    for each, inputs in asked:
         if batch and each.begins:
             yield batch
             batch = []
-        batch.append(each)
-        given = sum(not one.is_idle for one in batch)
+        batch.append((each, inputs))
+        given = sum(one is not None for _, one in batch)
         if given in (0, batch_size) or len(batch) == most_held:
             yield batch
             batch = []

@@ -59,15 +59,27 @@ class VideoRun:
             spreadsheet_safe=spreadsheet_safe,
         )
 
-    def count(self, result: FrameResult) -> None:
-        """Keep the tally of a frame that is written."""
+    def write(self, result_and_state: tuple[FrameResult, Mapping[str, Any]]) -> int:
+        """Write a frame, drawn where an output shows it, and count it: how many that makes.
+
+        Args:
+            result_and_state: of the frame, and `Work.resume_state` behind it.
+        """
+        assert self.outputs is not None
+        result, state = result_and_state
+        self.outputs.write(self._work.drawn(result) if self.outputs.needs_picture else result)
+        self.count(result, state)
+        return self.frames
+
+    def count(self, result: FrameResult, state: Mapping[str, Any]) -> None:
+        """Keep the tally of a frame that is written; `state` is what `write` takes."""
         self.frames += 1
         if result.found is None and result.flow_uv is None:
             return
         if self._first_frame is None:
             self._first_frame = result.frame.frame
         self.processed += 1
-        self._resume = self._work.resume_state()  # as it is behind the rows that are written
+        self._resume = state
         self.found += bool(result.found and result.found.detections)
 
     def end(self, *, complete: bool) -> None:

@@ -1,6 +1,6 @@
 """What a run makes of a video's frames: the one thing in which `detect` and `flow` differ."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Protocol
 
 from tubedet.notes import Note
@@ -40,7 +40,7 @@ class Work(Protocol):
 
     def results(
         self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
-    ) -> Iterator[FrameResult]:
+    ) -> Generator[FrameResult]:
         """Every frame of the span, in order; without a result where the stride passes over it.
 
         Args:

@@ -18,6 +18,10 @@ from tubedet.boxes import FloatArray, clip_xyxy
 from tubedet.errors import DatasetError
 from tubedet.video.frame_pairs import FramePair
 
+Pixels = NDArray[np.uint8]
+Inputs = tuple[Pixels, Pixels]
+"""Two pictures (S, S, 3) RGB."""
+
 JPEG_OPTIONS = (
     *(cv2.IMWRITE_JPEG_QUALITY, 100),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
@@ -37,50 +41,52 @@ class FrameGeometry:
         return clip_xyxy(np.asarray(boxes_fraction).reshape(-1, 4) * scale, self.width, self.height)
 
 
-def stack_pairs(pairs: Sequence[FramePair], input_size: int) -> Tensor:
-    """Resize and stack pairs into a clip (B, 3, 2, S, S), RGB in float32 0..255.
+class PairInputs:
+    """What a network is given of pairs that come in their order; see `inputs_of`.
 
-    The time axis holds `first`, then `second`. A frame that two pairs share is resized once.
+    Args:
+        input_size: S.
+        flow_images: folder of pre-computed flow images `<frame:05d>.jpg`, counted from 1, for the
+            `brox` preset: red is u, green v, blue the length. None: of two frames each.
     """
-    frames = {frame.frame: frame for pair in pairs for frame in (pair.first, pair.second)}
-    resized = {number: _resize(frame.rgb, input_size) for number, frame in frames.items()}
-    return _to_clip([(resized[pair.first.frame], resized[pair.second.frame]) for pair in pairs])
+
+    def __init__(self, input_size: int, flow_images: Path | None = None) -> None:
+        self._size, self._flow_images = input_size, flow_images
+        self._resized: dict[int, Pixels] = {}
+
+    def inputs_of(self, pair: FramePair) -> Inputs:
+        """`first` and `second`, resized; a frame that two pairs share only once.
+
+        With flow images, `at` and its flow image. That is stretched like a frame; its values are
+        kept, whatever that does to distances.
+
+        Raises:
+            DatasetError: naming a flow image that is missing or can't be read.
+        """
+        if self._flow_images is not None:
+            image = read_flow_image(self._flow_images / f"{pair.at.frame + 1:05d}.jpg")
+            return _resize(pair.at.rgb, self._size), _resize(image, self._size)
+        known, frames = self._resized, {each.frame: each for each in pair[:2]}
+        self._resized = {
+            number: known[number] if number in known else _resize(frame.rgb, self._size)
+            for number, frame in frames.items()
+        }
+        return self._resized[pair.first.frame], self._resized[pair.second.frame]
 
 
 def stack_pair(pair: FramePair) -> Tensor:
     """A pair in its own size as a clip (1, 3, 2, H, W), RGB in float32 0..255."""
-    return _to_clip([(pair.first.rgb, pair.second.rgb)])
+    return stack_inputs([(pair.first.rgb, pair.second.rgb)])
 
 
-def stack_with_flow_images(pairs: Sequence[FramePair], input_size: int, folder: Path) -> Tensor:
-    """Stack each pair's frame `at` with its pre-computed flow image, for the `brox` preset.
-
-    Args:
-        pairs: B pairs.
-        input_size: S.
-        folder: the video's flow images, `<frame:05d>.jpg`, counted from 1; red is u, green v,
-            blue the length.
-
-    Returns:
-        (B, 3, 2, S, S) float32 0..255: RGB at time 0, the flow image at time 1. A flow image is
-        stretched like a frame; its values are kept, whatever that does to distances.
-
-    Raises:
-        DatasetError: naming the first flow image that is missing or can't be read.
-    """
-    return _to_clip(
-        [
-            (
-                _resize(pair.at.rgb, input_size),
-                _resize(read_flow_image(folder / f"{pair.at.frame + 1:05d}.jpg"), input_size),
-            )
-            for pair in pairs
-        ]
-    )
+def stack_inputs(pairs: Sequence[Inputs]) -> Tensor:
+    """B times two pictures (S, S, 3) as a clip (B, 3, 2, S, S), RGB in float32 0..255."""
+    stacked = torch.from_numpy(np.stack([np.stack(pair) for pair in pairs]))
+    return stacked.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def encode_flow_image(image_rgb: NDArray[np.uint8]) -> bytes:
-    """A flow image (H, W, 3) as the JPEG file that `stack_with_flow_images` reads.
+    """A flow image (H, W, 3) as the JPEG file that `read_flow_image` reads.
 
     Best quality and undiminished chroma, since all three channels count alike: values come back
     0.6 levels off on average and 4.5 at worst, whatever is shown. OpenCV's usual quality 95 with
@@ -118,9 +124,3 @@ def _resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     shrinks_much = max(pixels.shape[:2]) > 2 * size
     interpolation = cv2.INTER_AREA if shrinks_much else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (size, size), interpolation=interpolation), dtype=np.uint8)
-
-
-def _to_clip(slots: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Tensor:
-    """B pairs of (S, S, 3) images to (B, 3, 2, S, S)."""
-    stacked = torch.from_numpy(np.stack([np.stack(pair) for pair in slots]))
-    return stacked.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
