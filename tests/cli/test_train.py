@@ -136,7 +136,7 @@ def test_a_dry_run_takes_two_steps_and_leaves_a_report(root: Path, tmp_path: Pat
     for line in (
         r"dry run +light",
         r"parameters +\d\.\d M",
-        r"trained: rgb +0\.\d+ M at 0.001",
+        r"trained: rgb +0\.\d+ M at 0.003",
         r"trained: head +0\.\d+ M at 0\.0015",
         r"samples +\d+\.\d samples/s by 0 loader workers",
         r"step 1 +\d+\.\d s, 0\.\d s waiting for samples; total \d",
