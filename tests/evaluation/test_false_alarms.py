@@ -47,7 +47,7 @@ def test_a_detector_with_a_memory_is_asked_as_in_a_video_and_by_overlap(tmp_path
     scores = best_scores(TellingDetector(temporal), pictures_of(video))
 
     rule = SelectionRule(min_score=0)
-    settings: dict[str, Any] = {"rule": rule, "link": False, "smooth": False}
+    settings: dict[str, Any] = {"rule": rule, "link": False}
     found = detect_video(video, TellingDetector(temporal), **settings)
     of_boxes = [max((box.score for box in each.detections), default=0) for each in found]
     assert [score for score, box in zip(scores, of_boxes, strict=True) if box] == pytest.approx(

@@ -181,3 +181,12 @@ def test_whoever_leaves_while_work_is_behind_waits_for_it() -> None:
         next(results)
         results.close()
         assert done == [0, 1, 2, 3]
+
+
+def test_work_that_was_never_begun_is_not_waited_for_after_the_block() -> None:
+    begun = Event()
+    with Overlap() as overlap:
+        results = overlap.behind(range(100), lambda number: begun.wait(0.2), 3)
+        next(results)
+    results.close()
+    assert own_threads() == []

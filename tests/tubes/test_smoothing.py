@@ -279,3 +279,37 @@ def test_a_frame_waits_for_its_window_and_no_longer() -> None:
     assert [next(steadied).payload for _ in range(11)][-1] == 12
     assert taken[-1] == 20  # a new shot: nothing of the old one is held any more
     assert (next(steadied).payload, taken[-1]) == (13, 20)
+
+
+def test_scores_become_the_mean_of_the_actors_in_the_window_where_that_is_asked() -> None:
+    # Frame 4 is of another actor, and frame 20 too far from frame 2.
+    scores = [0.2, 0.9, 0.4, 0.7, 0.1, 0.6, 0.3, *[0.5] * 13, 1.0]
+    frames = video([(actor(500 if n == 4 else 0, score=s),) for n, s in enumerate(scores)])
+    plain = smoothed(frames)
+    assert [each.detections[0].score for each in plain if each.detections] == scores
+    steadied = list(smooth(frames, with_scores=True))
+    assert [each.time_s for each in steadied] == [each.time_s for each in frames]
+    found = [each.detections[0] for each in steadied if each.detections]
+    seen = [n for n in range(0, 11) if n != 4]
+    assert found[2].score == pytest.approx(np.mean([scores[n] for n in seen]))
+    assert found[4].score == pytest.approx(0.1)
+    assert found[20].score == pytest.approx(np.mean(scores[12:]))
+    assert found[2].class_scores == (0.4, 0.1)
+
+
+def test_frames_without_a_vote_add_nothing_to_a_score_but_their_own() -> None:
+    frames = video([(actor(0, score=score),) for score in (0.2, 0.9, 0.4, 0.7)])
+    frames = [replace(each, is_support=n % 2 == 0) for n, each in enumerate(frames)]
+    found = [
+        each.detections[0].score for each in smooth(frames, with_scores=True) if each.detections
+    ]
+    assert found == pytest.approx([0.3, np.mean([0.2, 0.4, 0.9]), 0.3, np.mean([0.2, 0.4, 0.7])])
+
+
+def test_a_score_does_not_cross_the_start_of_a_shot() -> None:
+    frames = video([(actor(0, score=score),) for score in (0.2, 0.4, 0.9, 0.7)])
+    frames[2] = replace(frames[2], begins_shot=True)
+    found = [
+        each.detections[0].score for each in smooth(frames, with_scores=True) if each.detections
+    ]
+    assert found == pytest.approx([0.3, 0.3, 0.8, 0.8])

@@ -28,7 +28,7 @@ from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import a_core_left
 from tubedet.tubes.best_box import SelectionRule, select_boxes
 from tubedet.tubes.linking import TubeLinker
-from tubedet.tubes.smoothing import TimedBoxes, smooth
+from tubedet.tubes.smoothing import WEAKEST_VOTE, TimedBoxes, smooth
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
 from tubedet.video.preprocess import FrameGeometry, PairInputs
@@ -75,6 +75,7 @@ class DetectionWork:
         self._find_cuts = plan.find_cuts or temporal is not None
         rule = plan.rule or SelectionRule(min_score=detector.min_score)
         self._rule = rule if temporal is None else replace(rule, score="overlap", vote=True)
+        self._steadies_scores = self._smooth and not rule.every_class
         self._linker = TubeLinker(self._rule, detector.class_names) if plan.link else None
         self._state: dict[str, Any] = {}
         self._latest: tuple[Detection, ...] = ()
@@ -233,8 +234,17 @@ class DetectionWork:
             )
             for one in predicted
         )
-        for each in smooth(timed) if self._smooth else timed:
-            yield each.payload, each.detections or ()
+        if not self._smooth:
+            yield from ((each.payload, each.detections or ()) for each in timed)
+            return
+        for each in smooth(timed, with_scores=self._steadies_scores):
+            picked = sorted(each.detections or (), key=lambda box: -box.score)
+            if self._steadies_scores and not self._linker:
+                picked = [box for box in picked if self._passes(box)]
+            yield each.payload, tuple(picked)
+
+    def _passes(self, box: Detection) -> bool:
+        return box.score >= self._rule.min_score and self._rule.reports(box.label)
 
     def _boxes_of(
         self, one: PredictedFrame, geometry: FrameGeometry
@@ -249,8 +259,15 @@ class DetectionWork:
             overlap,
             class_prob,
             self._detector.class_names,
-            self._linker.candidates if self._linker else self._rule,
+            self._candidates,
         )
+
+    @property
+    def _candidates(self) -> SelectionRule:
+        """What passes before scores are steadied, or linked."""
+        if self._linker:
+            return self._linker.candidates
+        return self._rule.of_candidates(WEAKEST_VOTE) if self._steadies_scores else self._rule
 
     def _found(self, frame: VideoFrame, picked: tuple[Detection, ...]) -> FrameDetections:
         """The detections of a frame: those in its rows, if there are some, or linked ones."""

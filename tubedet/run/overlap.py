@@ -66,7 +66,7 @@ class Overlap(AbstractContextManager["Overlap"]):
             while pending:
                 yield pending.popleft().result()
         finally:
-            wait(pending)
+            wait([each for each in pending if not each.cancelled()])  # by the end of the block
 
     def _worker(self) -> ThreadPoolExecutor:
         worker = ThreadPoolExecutor(1, thread_name_prefix="tubedet")

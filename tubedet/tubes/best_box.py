@@ -5,7 +5,7 @@ a user may ask for: a threshold, classes, several boxes. Numpy in, frozen detect
 comes this far.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -56,6 +56,10 @@ class SelectionRule:
     def reports(self, label: str) -> bool:
         """Whether boxes of this label are reported."""
         return self.classes is None or label in self.classes
+
+    def of_candidates(self, weakest: float) -> "SelectionRule":
+        """The same for boxes whose score and label are still to change: weak ones pass too."""
+        return replace(self, min_score=min(self.min_score, weakest), classes=None)
 
 
 def select_boxes(

@@ -47,8 +47,7 @@ class TubeLinker:
 
     def __init__(self, rule: SelectionRule, class_names: Sequence[str]) -> None:
         """Link for a detector with these classes, and show what `rule` lets pass."""
-        weakest = min(rule.min_score, WEAKEST_LINKED)
-        self.candidates = replace(rule, min_score=weakest, classes=None)
+        self.candidates = rule.of_candidates(WEAKEST_LINKED)
         self._rule = rule
         self._class_names = tuple(class_names)
         self._tubes: list[_Tube] = []

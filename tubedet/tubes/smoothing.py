@@ -1,7 +1,8 @@
 """Boxes steadied over time: each becomes the median of its actor's boxes around it.
 
 Beyond the paper, which takes every frame by itself, so that a box trembles and now and then jumps.
-A median leaves a jump out, where a mean would be drawn towards it.
+A median leaves a jump out, where a mean would be drawn towards it. A score that says whether
+somebody acts becomes a mean: what is taken for an actor by mistake rarely is for long.
 
 What a frame becomes depends on the frames of its window alone. A run that begins anywhere gives the
 same boxes wherever it has seen the whole window, and there is no state to keep for resuming.
@@ -21,6 +22,8 @@ WINDOW_S = Fraction(27, 100)
 # Least overlap of an actor's box with that in the next voting frame. Of little consequence: from
 # 0.1 to 0.5 the share of right boxes changes by less than 0.5 points.
 SAME_ACTOR_IOU = 0.3
+# A box below this score has no vote, whatever is shown in the end.
+WEAKEST_VOTE = 0.05
 # An actor is lost when more voting frames in a row than this have no such box.
 MOST_MISSED = 1
 
@@ -53,6 +56,7 @@ def smooth(
     *,
     window_s: Fraction | float = WINDOW_S,
     same_actor_iou: float = SAME_ACTOR_IOU,
+    with_scores: bool = False,
 ) -> Iterator[TimedBoxes[Payload]]:
     """The frames in their order with steadied boxes; all else of a detection stays as it is.
 
@@ -70,17 +74,19 @@ def smooth(
         frames: one after the other.
         window_s: how far votes come from, in seconds before and after.
         same_actor_iou: least overlap, in [0, 1].
+        with_scores: a score becomes the mean of its own and the actor's in all voting frames of
+            the window in which it is found.
     """
     held: deque[tuple[TimedBoxes[Payload], _Voter | None]] = deque()
     earlier: deque[_Voter] = deque()  # within the window of the first held frame
     for frame in frames:
         while held and (frame.begins_shot or frame.time_s - held[0][0].time_s > window_s):
-            yield _release(held, earlier, window_s)
+            yield _release(held, earlier, window_s, with_scores)
         if frame.begins_shot:
             earlier.clear()
         held.append((frame, _voter(frame, same_actor_iou)))
     while held:
-        yield _release(held, earlier, window_s)
+        yield _release(held, earlier, window_s, with_scores)
 
 
 class _Voter:
@@ -91,32 +97,33 @@ class _Voter:
     """
 
     def __init__(
-        self, time_s: Fraction | float, boxes_xyxy: Sequence[BoxXyxy], same_actor_iou: float
+        self, time_s: Fraction | float, detections: Sequence[Detection], same_actor_iou: float
     ) -> None:
         self.time_s = time_s
-        self._boxes_xyxy, self._same_actor_iou = boxes_xyxy, same_actor_iou
-        self._matches: dict[BoxXyxy, BoxXyxy | None] = {}
+        self._detections, self._same_actor_iou = detections, same_actor_iou
+        self._matches: dict[BoxXyxy, Detection | None] = {}
 
-    def match(self, box: BoxXyxy) -> BoxXyxy | None:
+    def match(self, box: BoxXyxy) -> Detection | None:
         """The same actor's box here, None if it has none; of equal overlaps the first."""
         if box not in self._matches:
-            overlaps = [_iou(box, other) for other in self._boxes_xyxy]
+            overlaps = [_iou(box, other.box_xyxy) for other in self._detections]
             greatest = max(overlaps, default=-1.0)
             is_same = greatest >= self._same_actor_iou
-            self._matches[box] = self._boxes_xyxy[overlaps.index(greatest)] if is_same else None
+            self._matches[box] = self._detections[overlaps.index(greatest)] if is_same else None
         return self._matches[box]
 
 
 def _voter(frame: TimedBoxes[Payload], same_actor_iou: float) -> _Voter | None:
     if not frame.is_support or frame.detections is None:
         return None
-    return _Voter(frame.time_s, [each.box_xyxy for each in frame.detections], same_actor_iou)
+    return _Voter(frame.time_s, frame.detections, same_actor_iou)
 
 
 def _release(
     held: deque[tuple[TimedBoxes[Payload], _Voter | None]],
     earlier: deque[_Voter],
     window_s: Fraction | float,
+    with_scores: bool,
 ) -> TimedBoxes[Payload]:
     """Take the first held frame, which joins the earlier ones, and steady its boxes."""
     frame, own = held.popleft()
@@ -128,22 +135,27 @@ def _release(
         earlier.append(own)
     if frame.detections is None:
         return frame
-    steadied = (
-        replace(each, box_xyxy=_steadied(each.box_xyxy, before, after)) for each in frame.detections
-    )
+    steadied = (_steadied(each, before, after, with_scores) for each in frame.detections)
     return replace(frame, detections=tuple(steadied))
 
 
-def _steadied(box: BoxXyxy, before: Iterable[_Voter], after: Iterable[_Voter]) -> BoxXyxy:
-    """The median of the actor's boxes; voters are given nearest first."""
-    pairs = zip(_followed(box, before), _followed(box, after), strict=False)
-    boxes = [box, *(voting for pair in pairs for voting in pair)]
+def _steadied(
+    detection: Detection, before: Iterable[_Voter], after: Iterable[_Voter], with_scores: bool
+) -> Detection:
+    """With the median of the actor's boxes; voters are given nearest first."""
+    ways = [list(_followed(detection.box_xyxy, voters)) for voters in (before, after)]
+    pairs = zip(*ways, strict=False)
+    boxes = [detection.box_xyxy, *(voting.box_xyxy for pair in pairs for voting in pair)]
     x1, y1, x2, y2 = (sorted(values)[len(boxes) // 2] for values in zip(*boxes, strict=True))
-    return (x1, y1, x2, y2)
+    score = detection.score
+    if with_scores:
+        votes = [score, *(voting.score for way in ways for voting in way)]
+        score = sum(votes) / len(votes)
+    return replace(detection, box_xyxy=(x1, y1, x2, y2), score=score)
 
 
-def _followed(box: BoxXyxy, voters: Iterable[_Voter]) -> Iterator[BoxXyxy]:
-    """The actor's boxes in frame after frame, until it is lost."""
+def _followed(box: BoxXyxy, voters: Iterable[_Voter]) -> Iterator[Detection]:
+    """The actor's detections in frame after frame, until it is lost."""
     missed = 0
     for voter in voters:
         match = voter.match(box)
@@ -151,8 +163,8 @@ def _followed(box: BoxXyxy, voters: Iterable[_Voter]) -> Iterator[BoxXyxy]:
         if missed > MOST_MISSED:
             return
         if match:
-            box = match
-            yield box
+            box = match.box_xyxy
+            yield match
 
 
 def _iou(a: BoxXyxy, b: BoxXyxy) -> float:
