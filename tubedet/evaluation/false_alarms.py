@@ -5,18 +5,17 @@ a frame whose best score reaches the threshold.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tubedet.detections import Detection
 from tubedet.evaluation.frame_outcomes import FrameOutcome
 from tubedet.run.asked_frames import asked_pairs
+from tubedet.run.picking import rule_for, timed_boxes
 from tubedet.run.plan import FramePlan
 from tubedet.run.prediction import (
-    PredictedFrame,
     predicted_frames,
     with_inputs,
     with_windows,
@@ -24,11 +23,11 @@ from tubedet.run.prediction import (
 from tubedet.run.reach import Reach, tolerance_s
 from tubedet.run.steps import with_steps
 from tubedet.runtime.detector import Detector
-from tubedet.tubes.best_box import SelectionRule, select_boxes
-from tubedet.tubes.smoothing import TimedBoxes, smooth
+from tubedet.tubes.best_box import SelectionRule
+from tubedet.tubes.smoothing import smooth
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import pair_frames
-from tubedet.video.preprocess import PairInputs
+from tubedet.video.preprocess import FrameGeometry, PairInputs
 
 RATE = Fraction(30)
 FRAMES_A_MINUTE = int(RATE) * 60
@@ -68,31 +67,12 @@ def best_scores(detector: Detector, frames_rgb: Iterable[NDArray[np.uint8]]) -> 
     asked = asked_pairs(stepped, FramePlan(), reach)
     inputs = PairInputs(detector.input_size)
     predicted = predicted_frames(with_inputs(asked, inputs.inputs_of), detector)
-    rule = SelectionRule(min_score=0.0)
-    rule = replace(rule, score="overlap", vote=True) if temporal else rule
-    timed = (
-        TimedBoxes(
-            payload=None,
-            time_s=one.frame.time_s,
-            detections=_best_box(detector, one, rule),
-            is_support=one.prediction.step is not None,
-            begins_shot=one.begins_shot,
-        )
-        for one in with_windows(predicted, temporal, tolerance_s(RATE))
-    )
+    frames_with_windows = with_windows(predicted, temporal, tolerance_s(RATE))
+    rule = rule_for(detector, SelectionRule(min_score=0.0))
+    timed = timed_boxes(frames_with_windows, detector, rule, FrameGeometry(1, 1))
     shown = smooth(timed, with_scores=True) if temporal and temporal.seconds_after else timed
     scores = [max((box.score for box in each.detections or ()), default=0.0) for each in shown]
     return np.array(scores)
-
-
-def _best_box(
-    detector: Detector, one: PredictedFrame, rule: SelectionRule
-) -> tuple[Detection, ...]:
-    """In fractions of the frame."""
-    boxes, overlap, class_prob = (
-        each[0].numpy() for each in detector.decode(one.prediction, one.window)
-    )
-    return select_boxes(boxes.clip(0, 1), overlap, class_prob, detector.class_names, rule)
 
 
 def threshold_table(

@@ -13,6 +13,7 @@ from tubedet.render.label_text import drawn_label, undrawable
 from tubedet.run.asked_frames import asked_pairs
 from tubedet.run.earlier_rows import EarlierRows
 from tubedet.run.overlap import HELD, Overlap
+from tubedet.run.picking import rule_for, timed_boxes
 from tubedet.run.plan import RunPlan
 from tubedet.run.prediction import (
     GivenPair,
@@ -26,9 +27,9 @@ from tubedet.run.steps import with_steps
 from tubedet.run.stop import StopRequest
 from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import a_core_left
-from tubedet.tubes.best_box import SelectionRule, select_boxes
+from tubedet.tubes.best_box import SelectionRule
 from tubedet.tubes.linking import TubeLinker
-from tubedet.tubes.smoothing import WEAKEST_VOTE, TimedBoxes, smooth
+from tubedet.tubes.smoothing import WEAKEST_VOTE, smooth
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
 from tubedet.video.preprocess import FrameGeometry, PairInputs
@@ -74,7 +75,7 @@ class DetectionWork:
         self._smooth = plan.smooth and temporal is not None and temporal.seconds_after > 0
         self._find_cuts = plan.find_cuts or temporal is not None
         rule = plan.rule or SelectionRule(min_score=detector.min_score)
-        self._rule = rule if temporal is None else replace(rule, score="overlap", vote=True)
+        self._rule = rule_for(detector, rule)
         self._steadies_scores = self._smooth and not rule.every_class
         self._linker = TubeLinker(self._rule, detector.class_names) if plan.link else None
         self._state: dict[str, Any] = {}
@@ -224,16 +225,7 @@ class DetectionWork:
         self, predicted: Iterable[PredictedFrame], geometry: FrameGeometry
     ) -> Iterator[tuple[PredictedFrame, tuple[Detection, ...]]]:
         """Every frame with the boxes in it that the rule keeps, in its own pixels."""
-        timed = (
-            TimedBoxes(
-                payload=one,
-                time_s=one.frame.time_s,
-                detections=self._boxes_of(one, geometry),
-                is_support=one.prediction.step is not None,
-                begins_shot=one.begins_shot,
-            )
-            for one in predicted
-        )
+        timed = timed_boxes(predicted, self._detector, self._candidates, geometry)
         if not self._smooth:
             yield from ((each.payload, each.detections or ()) for each in timed)
             return
@@ -245,22 +237,6 @@ class DetectionWork:
 
     def _passes(self, box: Detection) -> bool:
         return box.score >= self._rule.min_score and self._rule.reports(box.label)
-
-    def _boxes_of(
-        self, one: PredictedFrame, geometry: FrameGeometry
-    ) -> tuple[Detection, ...] | None:
-        """None where they were not asked for."""
-        if one.prediction.raw is None:
-            return None
-        decoded = self._detector.decode(one.prediction, one.window)
-        boxes_fraction, overlap, class_prob = (each[0].numpy() for each in decoded)
-        return select_boxes(
-            geometry.to_source_xyxy(boxes_fraction),
-            overlap,
-            class_prob,
-            self._detector.class_names,
-            self._candidates,
-        )
 
     @property
     def _candidates(self) -> SelectionRule:
