@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.run.test_ends import ALL, FRAMES, a_box_in_every_frame, check_partial, video, work
+from tests.run.test_overlap import own_threads
 from tests.scripted_run import TellingDetector, WorkThatFails, ending, job_of, run
 from tubedet.errors import OutputError, VideoError
+from tubedet.pipeline import process_video
 from tubedet.run import overlap
 from tubedet.run.events import FrameDone, VideoDone
 from tubedet.video.reader import VideoReader
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.overlapped
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert [each.name for each in threading.enumerate() if each.name.startswith("tubedet")] == []
+    assert own_threads() == []
 
 
 def test_outputs_are_those_of_a_run_that_goes_frame_by_frame(
@@ -47,8 +49,6 @@ def test_a_run_that_is_stopped_keeps_what_was_found_until_then(video: Path, afte
 
 
 def test_a_run_that_is_left_alone_keeps_what_was_found_until_then(video: Path) -> None:
-    from tubedet.pipeline import process_video
-
     events = process_video(job_of(video), work(), ALL)
     assert next(events) == FrameDone(1, FRAMES)
     events.close()

@@ -8,8 +8,7 @@ enough. Order is kept; no stage is more than a few items from the next, so memor
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
-from types import TracebackType
+from contextlib import ExitStack
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -18,11 +17,8 @@ Result = TypeVar("Result")
 HELD = 2  # frames between two stages; a 4K frame is 25 MB
 
 
-class Overlap(AbstractContextManager["Overlap"]):
+class Overlap(ExitStack):
     """The threads of a run; all have ended when its block has, however it ends."""
-
-    def __init__(self) -> None:
-        self._workers: list[ThreadPoolExecutor] = []
 
     def ahead(self, items: Iterable[Item], most: int | None = None) -> Iterator[Item]:
         """The items, which another thread takes from their iterator, up to `most` (1...) ahead.
@@ -70,14 +66,5 @@ class Overlap(AbstractContextManager["Overlap"]):
 
     def _worker(self) -> ThreadPoolExecutor:
         worker = ThreadPoolExecutor(1, thread_name_prefix="tubedet")
-        self._workers.append(worker)
+        self.callback(worker.shutdown, cancel_futures=True)
         return worker
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for worker in self._workers:
-            worker.shutdown(cancel_futures=True)
