@@ -227,16 +227,14 @@ def _draw_view(
 ) -> View:
     """Of the last step; before it a drifting camera shows something else."""
     frame_wh = (clip.width, clip.height)
-    window = None
     if rng.random() < recipe.background_chance:
         shown = range(min(*steps, *judged), _among(clip, max(*steps, *judged) + 1) + 1)
-        if len(everywhere := boxes_of(clip, *shown)):
-            window = draw_actor_free_window(rng, recipe, everywhere, frame_wh)
-        if window is not None:
-            return _kept_empty(draw_view(rng, recipe, window), steps, everywhere, frame_wh)
-    if window is None and rng.random() < recipe.widen_chance:
+        everywhere = boxes_of(clip, *shown)
+        if len(everywhere) and (empty := draw_actor_free_window(rng, recipe, everywhere, frame_wh)):
+            return _kept_empty(draw_view(rng, recipe, empty), steps, everywhere, frame_wh)
+    if rng.random() < recipe.widen_chance:
         window = draw_wider_window(rng, recipe, frame_wh)
-    if window is None:
+    else:
         window = draw_crop(rng, recipe, boxes_of(clip, *judged), frame_wh)
     view = draw_view(rng, recipe, window)
     x1, y1, x2, y2 = view.later(steps[0] - steps[-1]).window
