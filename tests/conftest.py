@@ -1,4 +1,4 @@
-"""What holds for every test; torch reads both settings once, when it is loaded."""
+"""What holds for every test; torch reads its settings once, when it is loaded."""
 
 import os
 
@@ -10,6 +10,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # On processors with AMX oneDNN crashes in the backward pass of bf16 convolutions on the few pixels
 # of a test; real sizes train there.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+# Making graphs of every test's weights would take longer than the tests.
+os.environ.setdefault("TUBEDET_RUNTIME", "torch")
 
 
 @pytest.fixture(autouse=True)

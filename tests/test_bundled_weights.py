@@ -11,7 +11,8 @@ from tubedet.datasets.ucf101_24 import load_ucf101_24
 from tubedet.evaluation.evaluate import detect_rows
 from tubedet.evaluation.frame_outcomes import frame_outcomes
 from tubedet.labels import JHMDB_21
-from tubedet.pipeline import load_detector
+from tubedet.pipeline import detect_video, load_detector
+from tubedet.tubes.best_box import SelectionRule
 
 UCF = Path(__file__).parents[2] / "shared/data/ucf101-24"
 
@@ -32,7 +33,7 @@ def test_the_model_card_is_that_of_the_bundled_checkpoint() -> None:
     path = resolve_weights()
     header, card = read_header(path), (path.parent / "README.md").read_text(encoding="utf-8")
 
-    assert str(load_detector(device="cpu").weights_sha256) in card
+    assert str(load_detector(device="cpu", runtime="torch").weights_sha256) in card
     assert f"{path.stat().st_size:,} bytes" in card
     assert f"`min_score` {header.min_score} " in card
     assert f"| {100 * header.metrics['jhmdb-21_validation_f_map@0.5']:.1f} |" in card
@@ -45,7 +46,7 @@ FIXED_BOX = {"Fencing": 0.0, "SalsaSpin": 0.607}
 
 @pytest.mark.skipif(not UCF.is_dir(), reason=f"no {UCF}")
 def test_the_bundled_checkpoint_finds_people_in_videos_of_another_kind() -> None:
-    data, detector = load_ucf101_24(UCF, part="all"), load_detector(device="cpu")
+    data, detector = load_ucf101_24(UCF, part="all"), load_detector(device="cpu", runtime="torch")
     right: list[bool] = []
     for sport, fixed in FIXED_BOX.items():
         clips = replace(data, clips=tuple(c for c in data.clips if sport in c.video))
@@ -55,3 +56,29 @@ def test_the_bundled_checkpoint_finds_people_in_videos_of_another_kind() -> None
 
     # Both together: on two fencers the choice of one turns on the digits of bfloat16.
     assert sum(right) / len(right) > 0.7
+
+
+@pytest.mark.skipif(not UCF.is_dir(), reason=f"no {UCF}")
+def test_onnx_runtime_finds_the_boxes_that_pytorch_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path)
+    video = next(c.path for c in load_ucf101_24(UCF, part="all").clips if "SalsaSpin" in c.video)
+    rule = SelectionRule(min_score=0)
+    by_runtime = [
+        list(
+            detect_video(
+                video,
+                load_detector(device="cpu", precision="fp32", runtime=runtime),
+                rule=rule,
+                link=False,
+                max_frames=40,
+            )
+        )
+        for runtime in ("onnx", "torch")
+    ]
+    for one, other in zip(*by_runtime, strict=True):
+        ours, theirs = one.detections[0], other.detections[0]
+        assert ours.box_xyxy == pytest.approx(theirs.box_xyxy, abs=0.5)
+        assert ours.class_scores == pytest.approx(theirs.class_scores, abs=0.005)

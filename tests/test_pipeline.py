@@ -211,7 +211,7 @@ def test_weights_of_light_give_a_detector_with_a_memory(
     config = small_config("light")
     checkpoint = tmp_path / "small.safetensors"
     save_checkpoint(checkpoint, small_network(config), CheckpointHeader(config=config.to_dict()))
-    detector = load_detector(checkpoint, device="cpu", precision="fp32", latency=latency)
+    detector = load_detector(checkpoint, precision="fp32", latency=latency, runtime="torch")
     assert detector.temporal is not None
     assert detector.temporal.seconds_after == after
     with pytest.raises(UsageError, match="latency 'some' is unknown; choose one of half-second, n"):

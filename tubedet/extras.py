@@ -9,6 +9,10 @@ EXTRA_OF = {
     "defusedxml": "train",
     "h5py": "h5",
     "matplotlib": "train",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "platformdirs": "onnx",
     "scipy": "train",
     "tensorboard": "train",
 }

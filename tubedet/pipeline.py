@@ -26,16 +26,16 @@ is asked for, so much more of the video is read that any part has the boxes that
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from shutil import disk_usage
-from typing import TextIO
+from typing import Any, TextIO
 
 from tubedet.checkpoints.catalog import resolve_weights, sha256_of
-from tubedet.checkpoints.native import load_checkpoint, load_flow
+from tubedet.checkpoints.native import CheckpointHeader, load_checkpoint, load_flow
 from tubedet.detections import FrameDetections
-from tubedet.errors import UsageError
+from tubedet.errors import OutputError, UsageError
 from tubedet.models.presets import LightConfig, config_from_dict
+from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.notes import Note
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import DiskNeeded, FrameDone, VideoDone
@@ -46,6 +46,14 @@ from tubedet.run.stop import StopRequest
 from tubedet.run.video_run import VideoRun
 from tubedet.run.work import Work
 from tubedet.runtime.detector import Detector
+from tubedet.runtime.graph_cache import cached_graphs
+from tubedet.runtime.onnx_detector import (
+    OnnxDetector,
+    OnnxLightDetector,
+    Runtime,
+    pick_runtime,
+)
+from tubedet.runtime.onnx_graphs import graph_metadata, write_graphs
 from tubedet.runtime.torch import TorchDetector
 from tubedet.runtime.torch_flow import TorchFlow
 from tubedet.runtime.torch_light import LATENCIES, TorchLightDetector
@@ -55,6 +63,15 @@ from tubedet.video.time_range import FrameNumber, Moment, Seconds, TimeRange
 from tubedet.writers.jsonl import put_on_stream
 from tubedet.writers.transaction import OutputTransaction
 
+DETECTORS: dict[
+    tuple[Runtime, bool], Callable[..., Detector]
+] = {  # by runtime; whether for `light`
+    ("torch", False): TorchDetector,
+    ("torch", True): TorchLightDetector,
+    ("onnx", False): OnnxDetector,
+    ("onnx", True): OnnxLightDetector,
+}
+
 
 def load_detector(
     weights: str | Path | None = None,
@@ -63,6 +80,8 @@ def load_detector(
     precision: str = "auto",
     compile: bool = False,
     latency: str = "half-second",
+    runtime: str = "auto",
+    told: Callable[[str], None] = lambda _: None,
 ) -> Detector:
     """A ready network.
 
@@ -73,28 +92,66 @@ def load_detector(
         compile: see `TorchDetector`.
         latency: `half-second`, or `none` for live use: nothing behind a frame has a say in it; see
             `TorchLightDetector`. The presets of the paper have none anyway.
+        runtime: see `pick_runtime`.
+        told: called with a line on what takes seconds: making graphs for ONNX Runtime, once.
 
     Raises:
         WeightsError: if there is no such checkpoint, or it is damaged.
-        UsageError: if the device, the precision or the latency cannot be had.
+        UsageError: if the device, the precision, the latency or the runtime cannot be had, or not
+            all of them together.
     """
     if latency not in LATENCIES:
         raise UsageError(f"latency '{latency}' is unknown; choose one of {', '.join(LATENCIES)}")
     path = resolve_weights(weights)
     network, header = load_checkpoint(path)
     config = config_from_dict(header.config)
-    kind: Callable[..., Detector] = TorchDetector
-    if isinstance(config, LightConfig):
-        kind = partial(TorchLightDetector, latency=latency)
-    return kind(
-        network,
-        config,
-        device=device,
-        precision=precision,
-        compile=compile,
-        min_score=header.min_score,
-        weights_sha256=sha256_of(path),
-    )
+    how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+    chosen = pick_runtime(runtime, config, **how)
+    sha256 = sha256_of(path)
+    if chosen == "onnx":
+
+        def write(folder: Path) -> None:
+            told(f"{path.name}: making graphs for ONNX Runtime, once for these weights")
+            _write_graphs(network, header, sha256, folder)
+
+        how = {"graphs": cached_graphs(sha256, write)}
+    is_light = isinstance(config, LightConfig)
+    if is_light:
+        how["latency"] = latency
+    kind = DETECTORS[chosen, is_light]
+    return kind(network, config, min_score=header.min_score, weights_sha256=sha256, **how)
+
+
+def export_graphs(weights: str | Path | None, folder: Path) -> list[Path]:
+    """Write a detector's graphs as ONNX files, from which other programs can run it.
+
+    Args:
+        weights: see `load_detector`.
+        folder: made if absent.
+
+    Returns:
+        The files, named by what `graphs_of` calls them.
+
+    Raises:
+        WeightsError: as `load_detector`.
+        UsageError: if a library that it takes is not installed.
+        OutputError: if a file cannot be written.
+    """
+    path = resolve_weights(weights)
+    network, header = load_checkpoint(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: expected a folder to write to: {error.strerror}") from error
+    return _write_graphs(network, header, sha256_of(path), folder)
+
+
+def _write_graphs(
+    network: TwoStreamDetector, header: CheckpointHeader, sha256: str, folder: Path
+) -> list[Path]:
+    config = config_from_dict(header.config)
+    metadata = graph_metadata(config, header.min_score, sha256, header.licence)
+    return write_graphs(network, config.input_size, folder, metadata)
 
 
 def load_flow_estimator(

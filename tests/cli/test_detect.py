@@ -37,7 +37,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, dict[str, obje
     """Puts a scripted detector in the network's place; what it was asked to load."""
     calls: list[tuple[object, dict[str, object]]] = []
 
-    def load(weights: object, **how: object) -> ScriptedDetector:
+    def load(weights: object, *, told: object, **how: object) -> ScriptedDetector:
         calls.append((weights, how))
         return ScriptedDetector(script=[BOXES] * 100)
 
@@ -111,7 +111,26 @@ def test_the_network_is_loaded_as_asked(
 ) -> None:
     detect(video, "--weights", "brox", "--device", "cuda:1", "--precision", "bf16", "--compile")
     chosen = {"device": "cuda:1", "precision": "bf16", "compile": True, "latency": "half-second"}
-    assert loaded == [("brox", chosen)]
+    assert loaded == [("brox", {**chosen, "runtime": "torch"})]  # the environment's
+
+
+def test_the_runtime_is_the_one_that_is_asked_for(
+    detect: Detect, video: Path, loaded: list[tuple[object, dict[str, object]]]
+) -> None:
+    assert detect(video, "--runtime", "onnx").exit_code == 0
+    assert loaded[0][1]["runtime"] == "onnx"
+
+
+def test_that_graphs_are_made_is_said_on_stderr_unless_it_is_to_be_quiet(
+    detect: Detect, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, told: Callable[[str], None], **__: object) -> ScriptedDetector:
+        told("making graphs")
+        return ScriptedDetector(script=[BOXES] * 100)
+
+    monkeypatch.setattr(pipeline, "load_detector", load)
+    assert detect(video).stderr == "making graphs\n"
+    assert detect(video, "--overwrite", "--quiet").stderr == ""
 
 
 def test_a_network_without_latency_is_loaded_as_asked(

@@ -210,7 +210,7 @@ def test_precision_and_compilation_are_passed_on(
 ) -> None:
     asked: dict[str, object] = {}
 
-    def load(weights: str | None, **how: Any) -> ScriptedDetector:
+    def load(weights: str | None, *, told: object, **how: Any) -> ScriptedDetector:
         asked.update(how)
         detector = ScriptedDetector()
         detector.precision = how["precision"]
@@ -221,5 +221,5 @@ def test_precision_and_compilation_are_passed_on(
     assert evaluate(root, tmp_path, "--precision", "fp32", "--compile").exit_code == 0
 
     expected = {"device": "auto", "precision": "fp32", "compile": True, "latency": "half-second"}
-    assert asked == expected
+    assert asked == {**expected, "runtime": "torch"}  # the environment's
     assert figures(tmp_path)["precision"] == "fp32"

@@ -10,11 +10,17 @@ from typer.testing import CliRunner, Result
 from tests.golden import PROJECT_ROOT
 from tests.known_flow import KnownFlow
 from tests.movinet_file import write_made_movinet
+from tests.small_detector import small_config, small_network
 from tests.synthetic_video import write_video
 from tests.voc_files import HEADER_2016, NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints import foreign_weights
 from tubedet.checkpoints.catalog import sha256_of
-from tubedet.checkpoints.native import load_partial, read_header
+from tubedet.checkpoints.native import (
+    CheckpointHeader,
+    load_partial,
+    read_header,
+    save_checkpoint,
+)
 from tubedet.cli.app import app
 from tubedet.models.flownet2.stacks import FlowNet2SD
 from tubedet.models.light.video_backbone import VideoBackbone
@@ -195,6 +201,25 @@ def test_export_writes_a_part_in_its_own_layout(files: list[Path], tmp_path: Pat
     assert weights("import", flow, stream, "--preset", "flownet2-sd", "-o", again).exit_code == 0
     before, after = (load_partial(path)[0] for path in (start, again))
     assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+
+
+def test_export_writes_a_detector_for_others(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    config, checkpoint = small_config(), tmp_path / "small.safetensors"
+    save_checkpoint(checkpoint, small_network(config), CheckpointHeader(config=config.to_dict()))
+    result = weights("export", checkpoint, "--to", "onnx", "-o", tmp_path / "graphs")
+    assert result.exit_code == 0, result.output
+    assert "pairs.onnx" in result.stdout
+    assert (tmp_path / "graphs/pairs.onnx").stat().st_size > 10_000
+    again = weights("export", checkpoint, "--to", "onnx", "-o", tmp_path / "graphs")
+    assert again.exit_code == 6
+
+
+@pytest.mark.parametrize("what", [(), ("--to", "onnx", "--part", "flow")])
+def test_an_export_is_of_one_kind(what: tuple[str, ...], tmp_path: Path) -> None:
+    result = weights("export", "light", *what, "-o", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "give either --part flow, rgb or motion, or --to onnx" in result.stderr
 
 
 def test_an_export_whose_order_is_not_darknets_says_so(files: list[Path], tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ def complain(message: str) -> None:
     _print_line(Console(stderr=True), f"tubedet: {message}", style="red")
 
 
+def mention(message: str) -> None:
+    """One line on stderr that is no complaint."""
+    _print_line(Console(stderr=True), message)
+
+
 def show_traceback(error: BaseException) -> None:
     """Where an error comes from, on stderr."""
     for lines in traceback.format_exception(error):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from tubedet.cli import detect_options as options
 from tubedet.cli.batch_run import PIPE
+from tubedet.cli.console import mention
 from tubedet.cli.video_command import VideoCommand, refuse_both
 from tubedet.errors import OutputError, UsageError
 
@@ -36,6 +37,7 @@ def detect(
     weights: options.Weights = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    runtime: options.Runtime = "auto",
     compile: options.Compile = False,
     latency: options.Latency = "half-second",
     batch_size: options.BatchSize = 1,
@@ -81,7 +83,13 @@ def detect(
 
     def load() -> "NewWork":
         detector = pipeline.load_detector(
-            weights, device=device, precision=precision, compile=compile, latency=latency
+            weights,
+            device=device,
+            precision=precision,
+            compile=compile,
+            latency=latency,
+            runtime=runtime,
+            told=(lambda _: None) if quiet else mention,
         )
         plan = RunPlan(
             span=span,

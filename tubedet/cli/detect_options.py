@@ -159,6 +159,16 @@ Compile = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Runtime = Annotated[
+    str,
+    Option(
+        envvar="TUBEDET_RUNTIME",
+        metavar="RUNTIME",
+        help="torch; or onnx, on a CPU, if ONNX Runtime is installed (the extra onnx); auto takes "
+        "what is quicker: onnx for light, where that can be.",
+        rich_help_panel=NETWORK,
+    ),
+]
 Latency = Annotated[
     str,
     Option(

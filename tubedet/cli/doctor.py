@@ -9,7 +9,15 @@ from pathlib import Path
 from tubedet.cli.console import show_table
 from tubedet.cli.weights import describe_checkpoint
 
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "av", "pandas", "safetensors")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+    "pandas",
+    "safetensors",
+    "onnxruntime",
+)
 
 
 def doctor() -> None:
@@ -45,6 +53,18 @@ def _devices() -> Iterator[tuple[str, str]]:
         yield "mps", "Apple GPU"
     device = pick_device("auto")
     yield "--device auto", f"{device}, in {pick_precision('auto', device)}"
+    yield "--runtime auto", _runtime(device.type)
+
+
+def _runtime(device: str) -> str:
+    """What runs `light` on a device, and why."""
+    from tubedet.runtime.onnx_graphs import can_write_and_run
+
+    if device != "cpu":
+        return "torch, which runs on this device"
+    if can_write_and_run():
+        return "onnx for light in fp32, which is quicker on a CPU; torch for the paper's presets"
+    return "torch; onnx is quicker for light on a CPU: pip install 'tubedet[onnx]'"
 
 
 def _codecs() -> Iterator[tuple[str, str]]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tubedet.cli.console import complain, report_absent, report_notes, say, with_bar
-from tubedet.cli.detect_options import Compile, Latency, NoSmoothing
+from tubedet.cli.console import complain, mention, report_absent, report_notes, say, with_bar
+from tubedet.cli.detect_options import Compile, Latency, NoSmoothing, Runtime
 from tubedet.cli.evaluation_report import show_result
 from tubedet.errors import EXIT_BATCH_FAILED, UsageError
 
@@ -75,6 +75,7 @@ def evaluate(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    runtime: Runtime = "auto",
     compile: Compile = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
@@ -113,7 +114,13 @@ def evaluate(
         from tubedet.pipeline import load_detector
 
         detector = load_detector(
-            weights, device=device, precision=precision, compile=compile, latency=latency
+            weights,
+            device=device,
+            precision=precision,
+            compile=compile,
+            latency=latency,
+            runtime=runtime,
+            told=mention,
         )
         how: dict[str, Any] = {"batch_size": batch_size, "link": link, "smooth": not no_smoothing}
         how |= {"flow_images": flow_images, "rows": rows, "resume": resume}

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from tubedet.cli.console import complain, say
 from tubedet.cli.output_file import Output, Overwrite, refuse_existing
 from tubedet.cli.train_options import Debug
+from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +28,12 @@ class Part(StrEnum):
     FLOW = "flow"
     RGB = "rgb"
     MOTION = "motion"
+
+
+class Target(StrEnum):
+    """What a whole detector can be written for."""
+
+    ONNX = "onnx"
 
 
 def import_(
@@ -126,21 +133,37 @@ def _say_flow_of_known_shift(flow: "nn.Module", output: Path, preset: str) -> No
 def export(
     weights: Annotated[str, Argument(help="A checkpoint, or a name of `weights list`.")],
     *,
-    part: Annotated[Part, Option(help="What to write.", show_default=False)],
+    part: Annotated[
+        Part | None, Option(help="Write this part in its ancestors' layout.", show_default=False)
+    ] = None,
+    to: Annotated[
+        Target | None, Option(help="Write the whole detector for others.", show_default=False)
+    ] = None,
     output: Output,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Write the flow network as NVIDIA's .pth.tar, or a stream as Darknet's .weights.
+    """Write the flow network as NVIDIA's .pth.tar, a stream as Darknet's .weights, or ONNX.
 
     A stream is written without a head, as `darknet partial` does; of imported
     weights that are but a backbone, the backbone.
+
+    --to onnx writes a folder of graphs, which run without tubedet and without
+    PyTorch: examples/run_onnx.py. It needs the extra onnx of the package.
     """
     from tubedet.checkpoints.catalog import resolve_weights
     from tubedet.checkpoints.foreign_exports import export_flow, export_stream
 
+    if (part is None) == (to is None):
+        raise UsageError("export: give either --part flow, rgb or motion, or --to onnx")
     refuse_existing(output, overwrite)
     path = resolve_weights(weights)
+    if to is not None:
+        from tubedet.pipeline import export_graphs
+
+        for graph in export_graphs(path, output):
+            say(str(graph))
+        return
     if part is Part.FLOW:
         export_flow(path, output)
     elif export_stream(path, f"{part}_stream", output) == "space_to_depth":

@@ -52,11 +52,10 @@ class TorchLightDetector(TorchDetector):
 
     def _take_over(self, network: TwoStreamDetector) -> None:
         assert isinstance(network, LightDetector)
-        self._context_window = deepcopy(network.context_window)
+        self._context_window: Callable[[Tensor, Tensor], Tensor] = deepcopy(network.context_window)
         self._prepare(network)
-        self._network = network
         self._steps: Callable[..., tuple[StepFeatures, StreamState]] = network.steps
-        self._pairs: Callable[..., Outputs] = network.motion
+        self._pairs: Callable[..., Outputs] = network.pairs
 
     def _compile(self) -> None:
         self._pairs = CompiledForward(self._pairs, self._device)
@@ -72,8 +71,8 @@ class TorchLightDetector(TorchDetector):
             return [PairPrediction()] * len(tasks), state
         seconds = torch.tensor([tasks[at].seconds for at in chosen], device=self._device)
         pairs = clip if len(chosen) == len(tasks) else clip[chosen]
-        motion, flow_maps = self._pairs(pairs, seconds)
-        raws = self._network.fusion(steps.last[0, [latest[at].of_boxes for at in chosen]], motion)
+        last = steps.last[0, [latest[at].of_boxes for at in chosen]]
+        raws, flow_maps = self._pairs(pairs, seconds, last)
         raws, flow_maps, logits = (e.float().cpu() for e in (raws, flow_maps, steps.logits[0]))
         predictions = [PairPrediction()] * len(tasks)
         for number, at in enumerate(chosen):

@@ -105,17 +105,31 @@ class LightDetector(TwoStreamDetector):
         )
         return features
 
+    def pairs(self, clip: Tensor, seconds: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and flow maps of pairs.
+
+        Args:
+            clip: (B, 3, 2, S, S) RGB 0..255.
+            seconds: (B,) between the two frames of a pair.
+            last: (B, F, S/16, S/16) of the latest step up to each pair's second frame.
+
+        Returns:
+            Raw predictions of boxes and overlap (B, A*5, S/16, S/16), and `FlowFeatures.maps`.
+        """
+        motion = self.motion(clip, seconds)
+        return self.fusion(last, motion.last), motion.maps
+
     def forward(self, clip: Tensor) -> Tensor:
         """Pairs (B, 3, 2, S, S) RGB 0..255 that nothing comes before or after → raw predictions.
 
         (B, A*(5+C), S/16, S/16), as `decode_boxes` takes them.
         """
         steps, _ = self.steps(clip.transpose(1, 2))
-        motion = self.motion(clip, clip.new_full((len(clip),), REFERENCE_SECONDS))
-        boxes = self.fusion(steps.last[:, -1], motion.last)
+        seconds = clip.new_full((len(clip),), REFERENCE_SECONDS)
+        boxes, flow_maps = self.pairs(clip, seconds, steps.last[:, -1])
         actions = [
             self.context_window(logits, maps.expand(len(logits), -1, -1, -1))
-            for logits, maps in zip(steps.logits, motion.maps[:, None], strict=True)
+            for logits, maps in zip(steps.logits, flow_maps[:, None], strict=True)
         ]
         return joined_predictions(boxes, cat([each[None] for each in actions]))
 
