@@ -22,8 +22,8 @@ from tubedet.models.light.context_window import WINDOW_SECONDS
 from tubedet.models.light.video_backbone import STEPS_PER_SECOND
 from tubedet.models.presets import DetectorConfig, LightConfig
 from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.runtime.onnx_operations import OPSET, TRANSLATIONS
 
-OPSET = 18  # the first that makes pictures smaller without aliasing
 SUFFIX = ".onnx"
 
 
@@ -92,26 +92,12 @@ def _exported(graph: Graph) -> torch.onnx.ONNXProgram:
             output_names=list(graph.outputs),
             dynamic_shapes=[free] * len(graph.inputs) if free else None,
             opset_version=OPSET,
-            custom_translation_table={torch.ops.aten.median.dim: _median},
+            custom_translation_table=TRANSLATIONS,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     return program
-
-
-def _median(values: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
-    """The smaller of the two middle values and its place, for which ONNX has no operation."""
-    from onnxscript import opset18  # noqa: PLC0415
-
-    op: Any = opset18  # whose annotations want tensors where the exporter gives symbols
-    smaller = (values.shape[dim] + 1) // 2
-    ascending = op.TopK(values, op.Constant(value_ints=[smaller]), axis=dim, largest=0)
-    last = op.Constant(value_ints=[smaller - 1])
-    found = [op.Gather(each, last, axis=dim) for each in ascending]
-    if not keepdim:
-        found = [op.Squeeze(each, op.Constant(value_ints=[dim])) for each in found]
-    return found[0], found[1]
 
 
 @contextmanager

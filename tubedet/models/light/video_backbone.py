@@ -108,6 +108,12 @@ class TemporalConv(nn.Module):
     def forward(self, x: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, C, h, w) behind a buffer (B, t-1, C, h, w) → (B, T, C, h, w), next buffer."""
         batch, times, channels, *size = x.shape
+        if times == 1:  # as it runs: a sum is quicker, and needs no other order of axes
+            latest = cat([buffer.to(x.dtype), x], dim=1)
+            out = self.bias[:, None, None]
+            for number in range(self.frames):
+                out = out + latest[:, number] * self.weight[:, 0, number, 0, None, None]
+            return out[:, None].to(x.dtype), latest[:, 1:]
         # Channels last, as everywhere: times are the rows, and pixels the columns, of one map.
         frames = [part.permute(0, 1, 3, 4, 2) for part in (buffer.to(x.dtype), x)]
         joined = cat(frames, dim=1)
