@@ -1,3 +1,4 @@
+import math
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from tubedet.benchmark import machine
 from tubedet.benchmark.machine import (
     convolution_peak,
     convolution_peaks,
+    memory_bandwidth,
     memory_bytes,
     wait_for,
 )
@@ -42,6 +44,27 @@ def test_a_device_is_given_more_at_once_and_waited_for_before_each_look_at_the_c
 
     assert happened == ["wait meta", "clock", "wait meta", "clock"]
     assert peak == pytest.approx(64 * 8 * 1.8874368)  # 64 images
+
+
+def test_the_bandwidth_is_what_is_read_and_written_over_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock: Iterator[float] = iter([10.0, 10.5])
+    monkeypatch.setattr(machine, "COPIED_BYTES", 3_000_000)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+
+    # Four times 3 MB read and 3 MB written: 24 MB in half a second.
+    assert memory_bandwidth(torch.device("cpu"), repeats=4) == pytest.approx(0.048)
+
+
+def test_the_bandwidth_is_measured_where_the_device_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(machine, "wait_for", lambda device: waited.append(str(device)))
+
+    assert 0 < memory_bandwidth(torch.device("meta")) < math.inf
+    assert waited == ["meta", "meta"]
 
 
 @pytest.mark.parametrize(

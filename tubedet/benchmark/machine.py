@@ -1,4 +1,4 @@
-"""What the convolutions of a machine can do at best, and waiting for its device."""
+"""What the convolutions and the memory of a machine can do at best, and waiting for its device."""
 
 import time
 
@@ -11,6 +11,7 @@ CHANNELS, SIDE, KERNEL = 256, 40, 3
 # Two operations, a multiplication and an addition, for every weight at every place.
 CONVOLUTION_GFLOP = 2 * CHANNELS**2 * KERNEL**2 * SIDE**2 / 1e9
 IMAGES_ON_GPU = 64  # one alone is done before the next is launched
+COPIED_BYTES = 128 * 2**20  # more than caches hold
 # Those of which `pick_precision` takes one by itself.
 PRECISIONS_ON_CPU: tuple[Precision, ...] = ("fp32", "bf16")
 
@@ -40,6 +41,21 @@ def convolution_peak(dtype: torch.dtype, device: torch.device, repeats: int = 20
             layer(image)
         wait_for(device)
         return repeats * images * CONVOLUTION_GFLOP / (time.perf_counter() - started)
+
+
+def memory_bandwidth(device: torch.device, repeats: int = 10) -> float:
+    """GB/s (10^9 bytes) of the device's memory while a tensor is copied, read and written.
+
+    The first pass, in which the system finds room for the copy, is not counted.
+    """
+    source = torch.ones(COPIED_BYTES, dtype=torch.uint8, device=device)
+    copy = source.clone()
+    wait_for(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        copy.copy_(source)
+    wait_for(device)
+    return 2 * repeats * COPIED_BYTES / 1e9 / (time.perf_counter() - started)
 
 
 def wait_for(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Curves as pictures: precision against recall of an evaluation, losses of a training run."""
+"""Figures as pictures: precision against recall, losses of a training run, stages of a run."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 5
+MARK_STYLES = ("-", "--", ":")
 Points = Sequence[tuple[float, float]]  # x, y
 
 
@@ -88,6 +89,39 @@ def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> N
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
     figure.supxlabel("step")
+    _write(figure, path)
+
+
+def plot_stages(
+    stages: Mapping[str, Mapping[str, float]], marks: Mapping[str, Mapping[str, float]], path: Path
+) -> None:
+    """Draw the milliseconds of a run's stages to a PNG, a panel with a stacked bar for each run.
+
+    Panels have scales of their own: a network may take a hundred times as long as another.
+
+    Args:
+        stages: {panel's title: {stage: ms a frame}}, the same stages everywhere.
+        marks: {panel's title: {label: ms a frame}}, at most three, as lines across the bar.
+        path: of the PNG.
+
+    Raises:
+        OutputError: if it can't be written.
+        UsageError: if matplotlib is not installed.
+    """
+    figure = _figure(9, 1.5 + 1.3 * len(stages))
+    panels = list(figure.subplots(len(stages), 1, squeeze=False).flat)
+    for panel, (title, bars) in zip(panels, stages.items(), strict=True):
+        panel.set_title(title, fontsize=10, loc="left")
+        end = 0.0
+        for stage, ms in bars.items():
+            panel.barh(0, ms, left=end, label=stage)
+            end += ms
+        for (label, ms), style in zip(marks[title].items(), MARK_STYLES, strict=False):
+            panel.axvline(ms, color="black", linestyle=style, label=label)
+        panel.set(yticks=[], xlim=(0, 1.05 * max(end, *marks[title].values())))
+    panels[-1].set_xlabel("ms a frame")  # a figure's own label would lie below the legend
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
     _write(figure, path)
 
 

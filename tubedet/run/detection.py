@@ -30,8 +30,8 @@ from tubedet.runtime.torch import a_core_left
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.tubes.linking import TubeLinker
 from tubedet.tubes.smoothing import WEAKEST_VOTE, smooth
-from tubedet.video.frame import VideoFrame
-from tubedet.video.frame_pairs import FramePair, pair_frames
+from tubedet.video.frame import VideoFrame, VideoInfo
+from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.preprocess import FrameGeometry, PairInputs
 from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
@@ -140,31 +140,68 @@ class DetectionWork:
         self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
     ) -> Generator[FrameResult]:
         """Every frame of the span with its detections; None where the stride passes over it."""
-        reach = Reach.of(
-            self._detector.temporal,
-            reader.info.fps,
-            smooth=self._smooth,
-            find_cuts=self._find_cuts,
-        )
+        reach = self.reach(reader.info)
         frames = 0
-        geometry = FrameGeometry(reader.info.width, reader.info.height)
         most = max(HELD, self.plan.batch_size)
-        # The paper's networks take so long that nothing else matters.
-        is_quick = self._detector.temporal is not None
-        with Overlap() as overlap, a_core_left(to_others=is_quick and with_pictures):
-            given = overlap.ahead(self._given(self._pairs(reader, reach, stop), reach), most)
-            predicted = self._predicted(given, reach, with_pictures)
-            for one, picked in self._picked(predicted, geometry):
-                if self._linker and one.begins_shot and not self._is_known(one.frame):
-                    self._linker.begin_shot()
-                if not one.is_reported:
-                    continue
+        with Overlap() as overlap, a_core_left(to_others=self.is_quick and with_pictures):
+            read = reader.frames(reach.reading_from(self.plan.span.start), stop=stop)
+            given = overlap.ahead(self.given(read, reach), most)
+            predicted = self.predicted(given, reach, with_pictures=with_pictures)
+            for result in self.found(predicted, reader.info):
                 frames += 1
-                yield FrameResult(one.frame, self._found(one.frame, picked) if one.is_due else None)
+                yield result
         if not frames and not stop.asked:
             raise VideoError(
                 f"{reader.path}: expected frames {self.plan.span}, found none; choose another range"
             )
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether reading and writing count beside the network; the paper's takes far longer."""
+        return self._detector.temporal is not None
+
+    def reach(self, info: VideoInfo) -> Reach:
+        """How far the run looks around what is asked for, in a video."""
+        temporal, smooth = self._detector.temporal, self._smooth
+        return Reach.of(temporal, info.fps, smooth=smooth, find_cuts=self._find_cuts)
+
+    def given(self, frames: Iterable[VideoFrame], reach: Reach) -> Iterator[GivenPair]:
+        """What is asked of every pair of frames, and what the network is given of it.
+
+        The first frame is the first that anything depends on; the last may be behind the span.
+        """
+        temporal = self._detector.temporal
+        end = None if reach.after_s else self.plan.span.end
+        pairs = pair_frames(frames, end, find_cuts=self._find_cuts)
+        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
+        inputs = PairInputs(self._detector.input_size, self._flow_images)
+        return with_inputs(asked_pairs(stepped, self.plan, reach), inputs.inputs_of)
+
+    def predicted(
+        self, given: Iterable[GivenPair], reach: Reach, *, with_pictures: bool
+    ) -> Iterator[PredictedFrame]:
+        """Every frame with what its boxes are made of.
+
+        Where nobody shows pictures, frames go on without pixels: as many are held as a window has.
+        """
+        known = self._earlier.end_frame if self._earlier else 0
+        predicted = predicted_frames(
+            given,
+            self._detector,
+            batch_size=self.plan.batch_size,
+            needed_from=reach.first_frame_needed(known),
+            with_pictures=with_pictures,
+        )
+        return with_windows(predicted, self._detector.temporal, tolerance_s(reach.rate))
+
+    def found(self, predicted: Iterable[PredictedFrame], info: VideoInfo) -> Iterator[FrameResult]:
+        """Every frame of the span with its detections, or None where the stride passes over it."""
+        for one, picked in self._picked(predicted, FrameGeometry(info.width, info.height)):
+            if self._linker and one.begins_shot and not self._is_known(one.frame):
+                self._linker.begin_shot()
+            if one.is_reported:
+                found = self._detections(one.frame, picked) if one.is_due else None
+                yield FrameResult(one.frame, found)
 
     def drawn(self, result: FrameResult) -> FrameResult:
         """With its boxes, or faintly the latest ones where none were looked for."""
@@ -187,39 +224,6 @@ class DetectionWork:
         detections = self._earlier.at(frame.frame, self.class_names)
         found = FrameDetections(frame.frame, frame.pts, float(frame.time_s), detections)
         return self._linker.repeat(found) if self._linker else found
-
-    def _pairs(self, reader: VideoReader, reach: Reach, stop: StopRequest) -> Iterator[FramePair]:
-        """From the first that anything depends on; they may go on behind the span."""
-        span = self.plan.span
-        frames = reader.frames(reach.reading_from(span.start), stop=stop)
-        return pair_frames(frames, None if reach.after_s else span.end, find_cuts=self._find_cuts)
-
-    def _given(self, pairs: Iterable[FramePair], reach: Reach) -> Iterator[GivenPair]:
-        """What is asked of every pair, and what the network is given of it."""
-        temporal = self._detector.temporal
-        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
-        inputs = PairInputs(self._detector.input_size, self._flow_images)
-        return with_inputs(asked_pairs(stepped, self.plan, reach), inputs.inputs_of)
-
-    def _predicted(
-        self,
-        given: Iterable[GivenPair],
-        reach: Reach,
-        with_pictures: bool,
-    ) -> Iterator[PredictedFrame]:
-        """Every frame with what its boxes are made of.
-
-        Where nobody shows pictures, frames go on without pixels: as many are held as a window has.
-        """
-        known = self._earlier.end_frame if self._earlier else 0
-        predicted = predicted_frames(
-            given,
-            self._detector,
-            batch_size=self.plan.batch_size,
-            needed_from=reach.first_frame_needed(known),
-            with_pictures=with_pictures,
-        )
-        return with_windows(predicted, self._detector.temporal, tolerance_s(reach.rate))
 
     def _picked(
         self, predicted: Iterable[PredictedFrame], geometry: FrameGeometry
@@ -245,7 +249,7 @@ class DetectionWork:
             return self._linker.candidates
         return self._rule.of_candidates(WEAKEST_VOTE) if self._steadies_scores else self._rule
 
-    def _found(self, frame: VideoFrame, picked: tuple[Detection, ...]) -> FrameDetections:
+    def _detections(self, frame: VideoFrame, picked: tuple[Detection, ...]) -> FrameDetections:
         """The detections of a frame: those in its rows, if there are some, or linked ones."""
         if self._is_known(frame):
             return self._taken_over(frame)

@@ -1,6 +1,5 @@
 """Two steps of each phase of a run, to leave nothing behind: does it load, fit, how long is it?"""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,8 +7,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-import torch
-
+from tubedet.runtime.peak_memory import peak_memory
 from tubedet.training.loop import Trainer
 from tubedet.training.objective import StepDone
 
@@ -90,21 +88,6 @@ def loader_speed(trainer: Trainer[Any]) -> float:
     started = time.monotonic()
     timed = sum(1 for _ in batches)
     return timed * trainer.recipe.batch_size / (time.monotonic() - started)
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes that this process has held at most: on a GPU its tensors, elsewhere everything.
-
-    None on the processor of a system that does not say, such as Windows.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource  # noqa: PLC0415
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux
 
 
 def _duration(seconds: float) -> str:
