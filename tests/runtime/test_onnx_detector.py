@@ -194,6 +194,6 @@ def test_graphs_are_made_once_and_said_to_be(
     said: list[str] = []
     for _ in range(2):
         detector = load_detector(checkpoint, device="cpu", runtime="onnx", told=said.append)
-        assert detector.description == "light on cpu in fp32, by ONNX Runtime"
+        assert detector.description == "light on cpu in fp32, ONNX Runtime"
     assert len(made) == 1
     assert said == ["small.safetensors: making graphs for ONNX Runtime, once for these weights"]

@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,10 +24,12 @@ from tubedet.labels import UCF101_24
 from tubedet.models.presets import DetectorConfig, LightConfig, build_detector, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.models.yolov2.anchors import VOC_2016
+from tubedet.pipeline import DETECTORS
 from tubedet.run.reach import delay_s
 from tubedet.runtime.compiled import CompiledForward
-from tubedet.runtime.torch import Precision, TorchDetector, autocast
-from tubedet.runtime.torch_light import TorchLightDetector
+from tubedet.runtime.onnx_detector import pick_runtime
+from tubedet.runtime.onnx_graphs import write_graphs
+from tubedet.runtime.torch import DTYPES, Precision, autocast, pick_precision
 
 BATCH_SIZES = (1, 4)  # the paper's
 
@@ -66,6 +69,7 @@ class PresetFigures:
         video: its first frames go through the pipeline.
         place: the device that is waited for and measured.
         device, precision, compile: see `TorchDetector`.
+        runtime: see `pick_runtime`.
 
     Attributes:
         peaks: GFLOP/s of a convolution by precision, of each round.
@@ -81,22 +85,25 @@ class PresetFigures:
         device: str,
         precision: str,
         compile: bool,
+        runtime: str,
     ) -> None:
         network, self._config, self._weights, min_score = _network(name)
-        kind = TorchLightDetector if isinstance(self._config, LightConfig) else TorchDetector
-        self._detector = kind(
-            network,
-            self._config,
-            device=device,
-            precision=precision,
-            compile=compile,
-            min_score=min_score,
-        )
+        how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+        chosen = pick_runtime(runtime, self._config, **how)
+        kind = DETECTORS[chosen, isinstance(self._config, LightConfig)]
+        with TemporaryDirectory() as folder:
+            if chosen == "onnx":
+                write_graphs(network, self._config.input_size, Path(folder), {})
+                how = {"graphs": Path(folder)}
+            self._detector = kind(network, self._config, min_score=min_score, **how)
         self._place = place
         self._cases = [Case(self._detector, size, video, place) for size in BATCH_SIZES]
         self._stages: Stages | None = None
         if not self._detector.uses_flow_images:
-            flow = flow_alone(network, self._detector.precision, place, compile=compile)
+            flow = None
+            if chosen == "torch":  # in ONNX flow is a part of a graph
+                precision_of_flow = pick_precision(precision, place)
+                flow = flow_alone(network, precision_of_flow, place, compile=compile)
             predictions = min(FRAMES, self._cases[0].predictions)
             self._stages = Stages(self._detector, flow, video, place, predictions)
         self.peaks: list[Mapping[Precision, float]] = []
@@ -138,11 +145,11 @@ class PresetFigures:
         )
 
     def _of_peak(self, gflop: float) -> float | None:
-        precision = self._detector.precision
-        if precision not in self.peaks[0]:
-            return None
-        rounds = zip(self._cases[0].network, self.peaks, strict=True)
-        return statistics.median(gflop * fps / peak[precision] for fps, peak in rounds)
+        for precision in DTYPES:
+            if precision == self._detector.precision and precision in self.peaks[0]:
+                rounds = zip(self._cases[0].network, self.peaks, strict=True)
+                return statistics.median(gflop * fps / peak[precision] for fps, peak in rounds)
+        return None
 
 
 class _Network(NamedTuple):

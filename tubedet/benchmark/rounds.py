@@ -71,6 +71,7 @@ def benchmark_presets(
     device: str = "auto",
     precision: str = "auto",
     compile: bool = False,
+    runtime: str = "auto",
 ) -> Iterator[RoundDone | Benchmark]:
     """Measure some presets, yielding progress, and at the end the result.
 
@@ -83,6 +84,7 @@ def benchmark_presets(
         device: see `pick_device`.
         precision: see `pick_precision`.
         compile: see `TorchDetector`.
+        runtime: see `pick_runtime`.
 
     Raises:
         VideoError: if the file is no video.
@@ -96,7 +98,13 @@ def benchmark_presets(
     total, done = len(presets) * ROUNDS, 0
     for preset in presets:
         figures = PresetFigures(
-            preset, video, place, device=device, precision=precision, compile=compile
+            preset,
+            video,
+            place,
+            device=device,
+            precision=precision,
+            compile=compile,
+            runtime=runtime,
         )
         for _ in range(ROUNDS):
             figures.measure()

@@ -47,7 +47,7 @@ class Stages:
 
     - `decode`: `VideoReader.frames`; opening the file is not counted.
     - `resize`: pairs, cuts if they are looked for, backbone steps, the network's pictures.
-    - `flow`: the flow network alone, on the same pairs.
+    - `flow`: the flow network alone, on the same pairs; not where it cannot be had alone.
     - `streams`: the network's whole prediction less `flow`, so everything else in it.
     - `boxes`: raw predictions decoded; boxes picked, smoothed and linked.
     - `draw`: boxes on the frame in its own size.
@@ -57,7 +57,8 @@ class Stages:
 
     Args:
         detector: one that makes its own flow.
-        flow: its flow network: a clip (1, 3, 2, S, S) on the CPU → anything; None: it has none.
+        flow: its flow network: a clip (1, 3, 2, S, S) on the CPU → anything; None: it cannot be had
+            alone.
         video: its first frames are used.
         device: of the detector.
         predictions: so many pairs go through the network, at most `FRAMES`; on further frames

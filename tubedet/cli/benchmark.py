@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from tubedet.cli.console import say, show_table, with_bar
-from tubedet.cli.detect_options import Compile
+from tubedet.cli.detect_options import Compile, Runtime
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def benchmark(
     plot: Annotated[Path | None, Option(help="Draw the stages of a run (PNG).")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, mps.")] = "auto",
     precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    runtime: Runtime = "auto",
     compile: Compile = False,
     debug: Annotated[bool, Option("--debug", help="Show where an error arose.")] = False,
 ) -> None:
@@ -48,7 +49,9 @@ def benchmark(
         require_matplotlib()
         if set(chosen) == {"brox"}:
             raise UsageError("--plot: brox needs flow images and has no stages; add a preset")
-    events = benchmark_presets(video, chosen, device=device, precision=precision, compile=compile)
+    events = benchmark_presets(
+        video, chosen, device=device, precision=precision, compile=compile, runtime=runtime
+    )
     total = len(chosen) * ROUNDS + 1  # the result is the last event
     *_, result = with_bar(events, "benchmark", total)
     assert isinstance(result, Benchmark)
@@ -76,20 +79,19 @@ def _show_machine(result: "Benchmark") -> None:
 
 
 def _show_speed(result: "Benchmark") -> None:
-    how = result.rows[0].detector.partition(" on ")[2]
     say("")
-    say(f"frames a second on {how}, medians of five rounds")
-    say("pipeline: decode to annotated MP4")
+    say(f"frames a second on {result.device}, medians of five rounds")
+    say("pipeline: decode to annotated MP4, for which brox needs flow images")
     measured = map(_speed_row, result.rows)
-    paper = ((PAPER, "320", "SD", str(batch), f"{fps:.1f}", "") for batch, fps in _paper().items())
-    headings = ("preset", "px", "weights", "batch", "network only", "pipeline")
+    paper = ((PAPER, "320", "SD", "", str(n), f"{fps:.1f}", "") for n, fps in _paper().items())
+    headings = ("preset", "px", "weights", "in", "batch", "network only", "pipeline")
     show_table(headings, [*measured, *paper])
 
 
 def _speed_row(row: "Throughput") -> tuple[str, ...]:
-    pipeline = "needs flow images" if row.pipeline is None else f"{row.pipeline:.1f}"
-    px, batch = str(row.input_size), str(row.batch_size)
-    return row.preset, px, row.weights, batch, f"{row.network:.1f}", pipeline
+    pipeline = "-" if row.pipeline is None else f"{row.pipeline:.1f}"
+    px, batch, how = str(row.input_size), str(row.batch_size), row.detector.partition(" in ")[2]
+    return row.preset, px, row.weights, how, batch, f"{row.network:.1f}", pipeline
 
 
 def _show_limits(result: "Benchmark") -> None:
@@ -118,6 +120,7 @@ def _megabytes(size: int | None) -> str:
 
 
 def _show_stages(result: "Benchmark") -> None:
+
     costs = [cost for cost in result.costs if cost.stages]
     if not costs:
         return
@@ -138,6 +141,7 @@ def _whole(cost: "FrameCost") -> float:
 
 def _draw(result: "Benchmark", path: Path) -> None:
     """A bar a preset, with lines at what its pipeline takes and the paper's network took."""
+    from tubedet.benchmark.stages import STAGES
     from tubedet.evaluation.plots import plot_stages
 
     pipelines = {row.preset: row.pipeline for row in result.rows if row.batch_size == 1}
@@ -147,7 +151,7 @@ def _draw(result: "Benchmark", path: Path) -> None:
     for cost in result.costs:
         if fps := pipelines[cost.preset]:
             title = f"{cost.preset}: {_whole(cost):.1f} ms in turn, {1000 / fps:.1f} in a pipeline"
-            stages[title] = {each.stage: each.ms for each in cost.stages}
+            stages[title] = dict.fromkeys(STAGES, 0.0) | {of.stage: of.ms for of in cost.stages}
             marks[title] = {"pipeline": 1000 / fps} | paper
     plot_stages(stages, marks, path)
 

@@ -37,7 +37,7 @@ class OnnxDetector(TorchDetector):
     ) -> None:
         self._graphs = graphs
         super().__init__(network, config, device="cpu", precision="fp32", **settings)
-        self.description += ", by ONNX Runtime"
+        self.description += ", ONNX Runtime"
 
     def _take_over(self, network: TwoStreamDetector) -> None:
         pairs = OnnxGraph(self._graphs, "pairs")
@@ -52,7 +52,7 @@ class OnnxLightDetector(TorchLightDetector):
     ) -> None:
         self._graphs = graphs
         super().__init__(network, config, device="cpu", precision="fp32", **settings)
-        self.description += ", by ONNX Runtime"
+        self.description += ", ONNX Runtime"
 
     def _take_over(self, network: TwoStreamDetector) -> None:
         steps, pairs, window = (
