@@ -16,7 +16,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 folder, capture = Path(sys.argv[1]), cv2.VideoCapture(sys.argv[2])
+if not capture.isOpened():
+    sys.exit(f"{sys.argv[2]}: expected a video, found none that can be read")
 graphs = {
     name: onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
     for name in ("steps", "pairs", "window")

@@ -52,7 +52,7 @@ def _devices() -> Iterator[tuple[str, str]]:
     if torch.backends.mps.is_available():
         yield "mps", "Apple GPU"
     device = pick_device("auto")
-    yield "--device auto", f"{device}, in {pick_precision('auto', device)}"
+    yield "--device auto", f"{device}, where PyTorch runs in {pick_precision('auto', device)}"
     yield "--runtime auto", _runtime(device.type)
 
 

@@ -139,7 +139,10 @@ def export(
     to: Annotated[
         Target | None, Option(help="Write the whole detector for others.", show_default=False)
     ] = None,
-    output: Output,
+    output: Annotated[
+        Path,
+        Option("--output", "-o", help="The file, or folder of graphs.", show_default=False),
+    ],
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:

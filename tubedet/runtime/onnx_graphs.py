@@ -75,9 +75,12 @@ def write_graphs(
         with needed_for("ONNX graphs", "onnx"), needed_for("ONNX graphs", "onnxscript"):
             program = _exported(graph)
         program.model.metadata_props.update(metadata)
+        aside = paths[-1].with_suffix(".part")
         try:
-            program.save(paths[-1], external_data=False)
+            program.save(aside, external_data=False)
+            aside.replace(paths[-1])
         except OSError as error:
+            aside.unlink(missing_ok=True)
             raise OutputError(f"{paths[-1]}: cannot be written: {error.strerror}") from error
     return paths
 
