@@ -19,8 +19,9 @@ from tests.scripted_run import TellingDetector
 from tests.synthetic_video import write_video
 from tubedet import __version__
 from tubedet.benchmark import machine, preset_figures, rounds, throughput
-from tubedet.benchmark.stages import STAGES
+from tubedet.benchmark.stages import STAGES, StageTime
 from tubedet.cli.app import app
+from tubedet.cli.benchmark import _show_stages
 from tubedet.models.presets import DetectorConfig, build_detector, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.detector import PairPrediction, StepPrediction, TemporalReach
@@ -246,3 +247,16 @@ def test_no_video_is_said_to_be_none(narrow: None, tmp_path: Path) -> None:
 
     assert result.exit_code == 3
     assert "nothing there" in result.stderr
+
+
+def test_a_preset_whose_flow_cannot_be_had_alone_stands_beside_one_whose_can(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    alone = SimpleNamespace(preset="flownet2-sd", stages=[StageTime(s, 2.0, 1 / 7) for s in STAGES])
+    of_graphs = [StageTime(stage, 3.0, 1 / 6) for stage in STAGES if stage != "flow"]
+    result: Any = SimpleNamespace(costs=[alone, SimpleNamespace(preset="light", stages=of_graphs)])
+    _show_stages(result)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["flow", "2.0", "14%", "-"] in rows
+    assert ["draw", "2.0", "14%", "3.0", "17%"] in rows
+    assert ["sum", "14.0", "100%", "18.0", "100%"] in rows

@@ -120,13 +120,14 @@ def _megabytes(size: int | None) -> str:
 
 
 def _show_stages(result: "Benchmark") -> None:
+    from tubedet.benchmark.stages import STAGES
 
     costs = [cost for cost in result.costs if cost.stages]
     if not costs:
         return
     say("ms a frame at batch 1, each stage by itself, and its share")
-    by_stage = zip(*(cost.stages for cost in costs), strict=True)
-    rows = [(of[0].stage, *(_time(each.ms, each.share) for each in of)) for of in by_stage]
+    times = [{of.stage: _time(of.ms, of.share) for of in cost.stages} for cost in costs]
+    rows = [(stage, *(of_preset.get(stage, "-") for of_preset in times)) for stage in STAGES]
     sums = (_time(_whole(cost), 1.0) for cost in costs)
     show_table(("stage", *(cost.preset for cost in costs)), [*rows, ("sum", *sums)])
 
