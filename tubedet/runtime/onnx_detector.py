@@ -44,15 +44,8 @@ class OnnxDetector(TorchDetector):
         self._forward = lambda clip: one_by_one(pairs, clip)
 
 
-class OnnxLightDetector(TorchLightDetector):
+class OnnxLightDetector(OnnxDetector, TorchLightDetector):
     """Implements `Detector` for `light`; see `OnnxDetector` and `TorchLightDetector`."""
-
-    def __init__(
-        self, network: TwoStreamDetector, config: DetectorConfig, *, graphs: Path, **settings: Any
-    ) -> None:
-        self._graphs = graphs
-        super().__init__(network, config, device="cpu", precision="fp32", **settings)
-        self.description += ", ONNX Runtime"
 
     def _take_over(self, network: TwoStreamDetector) -> None:
         steps, pairs, window = (
