@@ -90,7 +90,7 @@ class ScriptedDetector:
 
 def brightest_region(rgb: Tensor) -> tuple[ScriptedBox, ...]:
     """The box around all pixels of (3, H, W) in the upper tenth of its brightness range, if any."""
-    grey = rgb.mean(dim=0)
+    grey = rgb.float().mean(dim=0)
     darkest, brightest = float(grey.min()), float(grey.max())
     if brightest - darkest < FLAT_CONTRAST:
         return ()

@@ -34,6 +34,10 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now
 
+    def process_time(self) -> float:
+        """Of two processors, which all work keeps busy."""
+        return 2 * self.now
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -83,6 +87,7 @@ def test_a_stage_has_the_time_of_what_works_in_it_and_no_other(
     times = measured.times()
     assert tuple(each.stage for each in times) == STAGES
     assert [each.ms for each in times] == pytest.approx([1, 2, 12, 8, 3, 4, 5])
+    assert [each.processor_ms for each in times] == pytest.approx([2, 4, 24, 16, 6, 8, 10])
     assert [each.share for each in times] == pytest.approx(
         [1 / 35, 2 / 35, 12 / 35, 8 / 35, 3 / 35, 4 / 35, 5 / 35]
     )
@@ -152,11 +157,11 @@ def test_no_video_is_said_to_be_none(tmp_path: Path) -> None:
         measured.measure()
 
 
-@pytest.mark.parametrize(("threads", "expected"), [(1, 24), (2, 12), (3, 10), (64, 10)])
+@pytest.mark.parametrize(("threads", "expected"), [(1, 36), (2, 18), (3, 12), (4, 10), (64, 10)])
 def test_a_pipeline_waits_for_its_slowest_stage_or_for_the_processor(
     threads: int, expected: float
 ) -> None:
-    alone = [StageTime(str(ms), ms, ms / 24) for ms in (8.0, 10.0, 6.0)]
+    alone = [StageTime(str(ms), ms, 1.5 * ms, ms / 24) for ms in (8.0, 10.0, 6.0)]
     assert least_ms(alone, threads) == expected
 
 

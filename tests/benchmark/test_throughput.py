@@ -92,7 +92,8 @@ def test_a_frame_s_cost_is_told_stage_by_stage_and_against_the_machine(
     ms = [each["ms"] for each in own["stages"]]
     assert all(each > 0 for each, stage in zip(ms, STAGES, strict=True) if stage != "streams")
     assert [each["share"] for each in own["stages"]] == pytest.approx([e / sum(ms) for e in ms])
-    assert own["least_ms"] == pytest.approx(max(*ms, sum(ms) / content["threads"]))
+    of_processors = sum(each["processor_ms"] for each in own["stages"]) / content["threads"]
+    assert own["least_ms"] == pytest.approx(max(*ms, of_processors))
     row = content["rows"][0]
     assert own["overlap"] == pytest.approx(1000 / row["pipeline"] / own["least_ms"])
     # Of two rounds the median is the mean.
@@ -252,8 +253,10 @@ def test_no_video_is_said_to_be_none(narrow: None, tmp_path: Path) -> None:
 def test_a_preset_whose_flow_cannot_be_had_alone_stands_beside_one_whose_can(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    alone = SimpleNamespace(preset="flownet2-sd", stages=[StageTime(s, 2.0, 1 / 7) for s in STAGES])
-    of_graphs = [StageTime(stage, 3.0, 1 / 6) for stage in STAGES if stage != "flow"]
+    alone = SimpleNamespace(
+        preset="flownet2-sd", stages=[StageTime(s, 2.0, 2.0, 1 / 7) for s in STAGES]
+    )
+    of_graphs = [StageTime(stage, 3.0, 3.0, 1 / 6) for stage in STAGES if stage != "flow"]
     result: Any = SimpleNamespace(costs=[alone, SimpleNamespace(preset="light", stages=of_graphs)])
     _show_stages(result)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]

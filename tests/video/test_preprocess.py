@@ -13,7 +13,7 @@ from tests.synthetic_video import draw_picture
 from tubedet.errors import DatasetError
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair, pair_frames
-from tubedet.video.preprocess import FrameGeometry, PairInputs, stack_inputs
+from tubedet.video.preprocess import FrameGeometry, PairInputs
 
 Pixels = NDArray[np.uint8]
 
@@ -28,20 +28,20 @@ def make_pairs(pictures: list[Pixels]) -> list[FramePair]:
 def stack_pairs(pairs: list[FramePair], size: int, flow_images: Path | None = None) -> Tensor:
     """The network's input."""
     inputs = PairInputs(size, flow_images)
-    return stack_inputs([inputs.inputs_of(pair) for pair in pairs])
+    return torch.stack([inputs.inputs_of(pair) for pair in pairs])
 
 
 def resized(rgb: Pixels, size: int) -> Pixels:
     """One picture through `stack_pairs`, as (S, S, 3) again."""
     clip = stack_pairs(make_pairs([rgb]), size)
-    return clip[0, :, 0].permute(1, 2, 0).numpy().astype(np.uint8)
+    return clip[0, :, 0].permute(1, 2, 0).numpy()
 
 
 def test_frames_of_the_right_size_arrive_untouched_in_their_slots() -> None:
     pictures = [draw_picture(number, 64, 64) for number in range(3)]
     clip = stack_pairs(make_pairs(pictures), 64)
     assert clip.shape == (3, 3, 2, 64, 64)
-    assert clip.dtype == torch.float32
+    assert clip.dtype == torch.uint8
     assert clip.is_contiguous()
     for sample, (first, second) in enumerate([(0, 1), (1, 2), (1, 2)]):
         np.testing.assert_array_equal(clip[sample, :, 0], pictures[first].transpose(2, 0, 1))
@@ -53,7 +53,7 @@ def test_a_picture_is_stretched_bilinearly_up_to_a_factor_of_two(width: int, hei
     rgb = draw_picture(3, width, height)
     planes = torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
     twin = torch.nn.functional.interpolate(planes, size=(320, 320), mode="bilinear")[0]
-    got = stack_pairs(make_pairs([rgb]), 320)[0, :, 0]
+    got = stack_pairs(make_pairs([rgb]), 320)[0, :, 0].float()
     assert float((got - twin).abs().max()) <= 1
 
 

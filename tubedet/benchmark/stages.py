@@ -1,6 +1,5 @@
 """Where a frame's time goes: the stages of a run, each by itself, at batch 1."""
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,17 +8,18 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tubedet.benchmark.machine import wait_for
+from tubedet.boxes import FloatArray
 from tubedet.run.detection import DetectionWork
 from tubedet.run.jobs import VideoJob
 from tubedet.run.plan import RunPlan
 from tubedet.run.video_run import VideoRun
 from tubedet.runtime.detector import Detector
 from tubedet.runtime.torch import a_core_left
-from tubedet.video.preprocess import stack_inputs
 from tubedet.video.reader import VideoReader
 from tubedet.writers.mp4 import Mp4Writer
 from tubedet.writers.writer import FrameResult
@@ -32,10 +32,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """A stage's milliseconds a frame, and its share in the sum of all, in [0, 1]."""
+    """A stage's milliseconds a frame, and its share in the sum of all, in [0, 1].
+
+    `processor_ms` is what it takes of all processors together: more than `ms` where it keeps
+    several busy, less where it waits.
+    """
 
     stage: str
     ms: float
+    processor_ms: float
     share: float
 
 
@@ -79,7 +84,7 @@ class Stages:
         self._detector, self._flow = detector, flow
         self._video, self._device = video, device
         self._predictions = predictions
-        self._seconds: dict[str, list[float]] = {}
+        self._seconds: dict[str, list[tuple[float, float]]] = {}  # by the clock, of processors
         self.fps = 0.0
 
     def measure(self) -> None:
@@ -102,7 +107,7 @@ class Stages:
             through_network = work.predicted(given, reach, with_pictures=True)
             predicted = self._timed("network", through_network)
             if self._flow is not None:
-                clips = [stack_inputs([inputs]) for _, inputs in given if inputs is not None]
+                clips = [inputs[None].float() for _, inputs in given if inputs is not None]
                 self._timed("flow", map(self._flow, clips))
             results = self._timed("boxes", work.found(predicted, info))
             boxes = [result.found for result in results]
@@ -113,22 +118,28 @@ class Stages:
 
     def times(self) -> tuple[StageTime, ...]:
         """Medians over the measurements, of which there is one at least."""
-        ms = {stage: 1000 * statistics.median(each) for stage, each in self._seconds.items()}
+        ms = {stage: self._medians_ms(stage) for stage in self._seconds}
         # Where nearly all of the network is flow, the whole may by chance take less.
-        ms["streams"] = max(0.0, ms.pop("network") - ms.get("flow", 0.0))
-        whole = sum(ms.values())
+        ms["streams"] = np.maximum(0.0, ms.pop("network") - ms.get("flow", 0.0))
+        whole = sum(alone for alone, _ in ms.values())
         return tuple(
-            StageTime(stage, ms[stage], ms[stage] / whole) for stage in STAGES if stage in ms
+            StageTime(stage, *map(float, ms[stage]), share=float(ms[stage][0] / whole))
+            for stage in STAGES
+            if stage in ms
         )
+
+    def _medians_ms(self, stage: str) -> FloatArray:
+        return 1000 * np.median(self._seconds[stage], axis=0)
 
     def _timed(self, stage: str, items: Iterable[Item]) -> list[Item]:
         """All items of an iterator; what one takes is noted."""
         wait_for(self._device)
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         done = list(items)
         wait_for(self._device)
-        seconds = time.perf_counter() - started
-        self._seconds.setdefault(stage, []).append(seconds / max(1, len(done)))
+        seconds, of_processors = time.perf_counter() - started, time.process_time() - busy
+        count = max(1, len(done))
+        self._seconds.setdefault(stage, []).append((seconds / count, of_processors / count))
         return done
 
     def _encode(self, writer: Mp4Writer, drawn: Sequence[FrameResult]) -> None:
@@ -142,11 +153,9 @@ class Stages:
 def least_ms(stages: Sequence[StageTime], threads: int) -> float:
     """Milliseconds a frame that a pipeline of these stages takes at least.
 
-    All go on at the same time, but none is quicker than it is alone, and all share the processor's
-    threads. A stage that keeps several threads busy takes more of them than is counted here.
+    All go on at the same time, but none is quicker than it is alone, and all share the processors.
     """
-    alone = [each.ms for each in stages]
-    return max(*alone, sum(alone) / threads)
+    return max(*(each.ms for each in stages), sum(each.processor_ms for each in stages) / threads)
 
 
 def job_for(video: Path, folder: str) -> VideoJob:

@@ -20,8 +20,8 @@ from tubedet.runtime.peak_memory import forget_peak_memory, peak_memory
 from tubedet.video.reader import VideoReader
 
 # A measurement lasts about so long where the network is quick, and one batch where it is not.
-SECONDS = 1.0
-MOST_PREDICTIONS = 40
+SECONDS = 2.0
+MOST_PREDICTIONS = 200
 
 
 @dataclass(frozen=True, slots=True)

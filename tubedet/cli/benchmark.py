@@ -96,7 +96,7 @@ def _speed_row(row: "Throughput") -> tuple[str, ...]:
 
 def _show_limits(result: "Benchmark") -> None:
     say("at batch 1, of peak: the network alone, of the convolution peak")
-    say("overlap: the pipeline over max(slowest stage, all stages / threads), at best 1")
+    say("overlap: the pipeline over max(slowest stage, processor time / threads), at best 1")
     say("delay: how long boxes wait for later frames; memory: at most, up to the MP4")
     memory = {row.preset: row.memory_bytes for row in result.rows if row.batch_size == 1}
     show_table(

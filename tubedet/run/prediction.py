@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor, stack
 
 from tubedet.run.asked_frames import AskedPair
 from tubedet.runtime.detector import (
@@ -18,14 +19,13 @@ from tubedet.runtime.detector import (
 )
 from tubedet.video.frame import VideoFrame
 from tubedet.video.frame_pairs import FramePair
-from tubedet.video.preprocess import Inputs, stack_inputs
 
 # A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
 MOST_FRAMES_HELD = 32
 NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 NOTHING = PairPrediction()
 
-GivenPair = tuple[AskedPair, Inputs | None]
+GivenPair = tuple[AskedPair, Tensor | None]
 """What is asked of a pair, and what the network is given of it: None where it is idle."""
 
 
@@ -49,7 +49,7 @@ class PredictedFrame(NamedTuple):
 
 
 def with_inputs(
-    asked: Iterable[AskedPair], inputs_of: Callable[[FramePair], Inputs]
+    asked: Iterable[AskedPair], inputs_of: Callable[[FramePair], Tensor]
 ) -> Iterator[GivenPair]:
     """Every pair with the pictures that the network is given of it; None where it is idle."""
     for each in asked:
@@ -83,7 +83,7 @@ def predicted_frames(
         given = [(each, inputs) for each, inputs in batch if inputs is not None]
         predictions: Iterator[PairPrediction] = iter(())
         if given and given[-1][0].pair.at.frame >= needed_from:
-            clip = stack_inputs([inputs for _, inputs in given])
+            clip = stack([inputs for _, inputs in given])
             tasks = [each.task for each, _ in given if each.task]
             of_batch, state = detector.predict(clip, tasks, state)
             predictions = iter(of_batch)

@@ -99,7 +99,8 @@ class Detector(Protocol):
         Pairs of which a task asks nothing may be left out.
 
         Args:
-            clip: (B, 3, 2, S, S) float32 RGB, 0..255, on the CPU; time axis: frame, its successor.
+            clip: (B, 3, 2, S, S) uint8 or float32 RGB, 0..255, on the CPU; time axis: frame, its
+                successor.
             tasks: B of them.
             state: what the call for the pairs before has returned; None where a shot begins, or
                 for a detector without `temporal`.

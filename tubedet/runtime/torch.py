@@ -101,7 +101,7 @@ class TorchDetector:
             out_of_memory(self.description, clip),
             autocast(self._device, self._precision),
         ):
-            return self._predict(clip, tasks, state)
+            return self._predict(clip.to(self._device).float(), tasks, state)
 
     def decode(
         self, prediction: PairPrediction, window: Sequence[StepPrediction] = ()
@@ -128,7 +128,7 @@ class TorchDetector:
         self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None
     ) -> tuple[list[PairPrediction], StreamState | None]:
         chosen = [at for at, task in enumerate(tasks) if task.boxes]
-        raws = iter(self._forward(clip[chosen].to(self._device))[0].float().cpu() if chosen else ())
+        raws = iter(self._forward(clip[chosen])[0].float().cpu() if chosen else ())
         return [PairPrediction(next(raws) if task.boxes else None) for task in tasks], None
 
     def _joined(self, raw: Tensor, window: Sequence[StepPrediction]) -> Tensor:

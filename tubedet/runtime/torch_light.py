@@ -64,7 +64,6 @@ class TorchLightDetector(TorchDetector):
     def _predict(
         self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None
     ) -> tuple[list[PairPrediction], StreamState | None]:
-        clip = clip.to(self._device)
         steps, state, latest = self._take_steps(clip, tasks, state)
         chosen = [at for at, task in enumerate(tasks) if task.boxes or task.is_step]
         if not chosen:

@@ -4,7 +4,6 @@ A frame is stretched to a square without keeping its aspect, as YOLOv2 does, so 
 fractions of the input is a box in the same fractions of the source.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from tubedet.errors import DatasetError
 from tubedet.video.frame_pairs import FramePair
 
 Pixels = NDArray[np.uint8]
-Inputs = tuple[Pixels, Pixels]
-"""Two pictures (S, S, 3) RGB."""
 
 JPEG_OPTIONS = (
     *(cv2.IMWRITE_JPEG_QUALITY, 100),
@@ -52,10 +49,10 @@ class PairInputs:
 
     def __init__(self, input_size: int, flow_images: Path | None = None) -> None:
         self._size, self._flow_images = input_size, flow_images
-        self._resized: dict[int, Pixels] = {}
+        self._resized: dict[int, Tensor] = {}
 
-    def inputs_of(self, pair: FramePair) -> Inputs:
-        """`first` and `second`, resized; a frame that two pairs share only once.
+    def inputs_of(self, pair: FramePair) -> Tensor:
+        """`first` and `second`, resized, as (3, 2, S, S) uint8 RGB; a shared frame only once.
 
         With flow images, `at` and its flow image. That is stretched like a frame; its values are
         kept, whatever that does to distances.
@@ -65,24 +62,18 @@ class PairInputs:
         """
         if self._flow_images is not None:
             image = read_flow_image(self._flow_images / f"{pair.at.frame + 1:05d}.jpg")
-            return _resize(pair.at.rgb, self._size), _resize(image, self._size)
+            return torch.stack([_resized(e, self._size) for e in (pair.at.rgb, image)], dim=1)
         known, frames = self._resized, {each.frame: each for each in pair[:2]}
         self._resized = {
-            number: known[number] if number in known else _resize(frame.rgb, self._size)
+            number: known[number] if number in known else _resized(frame.rgb, self._size)
             for number, frame in frames.items()
         }
-        return self._resized[pair.first.frame], self._resized[pair.second.frame]
+        return torch.stack([self._resized[each.frame] for each in pair[:2]], dim=1)
 
 
 def stack_pair(pair: FramePair) -> Tensor:
     """A pair in its own size as a clip (1, 3, 2, H, W), RGB in float32 0..255."""
-    return stack_inputs([(pair.first.rgb, pair.second.rgb)])
-
-
-def stack_inputs(pairs: Sequence[Inputs]) -> Tensor:
-    """B times two pictures (S, S, 3) as a clip (B, 3, 2, S, S), RGB in float32 0..255."""
-    stacked = torch.from_numpy(np.stack([np.stack(pair) for pair in pairs]))
-    return stacked.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    return torch.stack([_planes(pair.first.rgb), _planes(pair.second.rgb)], dim=1)[None].float()
 
 
 def encode_flow_image(image_rgb: NDArray[np.uint8]) -> bytes:
@@ -111,6 +102,15 @@ def read_flow_image(path: Path) -> NDArray[np.uint8]:
         found = "a damaged file" if path.exists() else "nothing there"
         raise DatasetError(f"{path}: expected a flow image, found {found}; compute it first")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _planes(image: Pixels) -> Tensor:
+    """(H, W, 3) as (3, H, W)."""
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
+
+
+def _resized(image: Pixels, size: int) -> Tensor:
+    return _planes(_resize(image, size))
 
 
 def _resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
