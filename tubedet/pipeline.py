@@ -64,7 +64,7 @@ from tubedet.writers.jsonl import put_on_stream
 from tubedet.writers.transaction import OutputTransaction
 
 DETECTORS: dict[
-    tuple[Runtime, bool], Callable[..., Detector]
+    tuple[Runtime, bool], Callable[..., TorchDetector]
 ] = {  # by runtime; whether for `light`
     ("torch", False): TorchDetector,
     ("torch", True): TorchLightDetector,

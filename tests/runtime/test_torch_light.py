@@ -113,3 +113,12 @@ def test_a_latency_is_where_windows_end(latency: str, after: float) -> None:
     assert one.temporal == (1 / 15, 28, 16 / 30, after)
     ending = "" if after else ", without latency"
     assert one.description == f"light on cpu in fp32{ending}"
+
+
+def test_on_a_cpu_it_rounds_nothing_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    chosen = {
+        name: TorchLightDetector(network(), CONFIG, device="cpu", precision=name).precision
+        for name in ("auto", "bf16")
+    }
+    assert chosen == {"auto": "fp32", "bf16": "bf16"}

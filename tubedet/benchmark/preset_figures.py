@@ -29,7 +29,7 @@ from tubedet.run.reach import delay_s
 from tubedet.runtime.compiled import CompiledForward
 from tubedet.runtime.onnx_detector import pick_runtime
 from tubedet.runtime.onnx_graphs import write_graphs
-from tubedet.runtime.torch import DTYPES, Precision, autocast, pick_precision
+from tubedet.runtime.torch import DTYPES, Precision, autocast
 
 BATCH_SIZES = (1, 4)  # the paper's
 
@@ -102,8 +102,7 @@ class PresetFigures:
         if not self._detector.uses_flow_images:
             flow = None
             if chosen == "torch":  # in ONNX flow is a part of a graph
-                precision_of_flow = pick_precision(precision, place)
-                flow = flow_alone(network, precision_of_flow, place, compile=compile)
+                flow = flow_alone(network, self._detector.precision, place, compile=compile)
             predictions = min(FRAMES, self._cases[0].predictions)
             self._stages = Stages(self._detector, flow, video, place, predictions)
         self.peaks: list[Mapping[Precision, float]] = []

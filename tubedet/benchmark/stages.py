@@ -123,7 +123,7 @@ class Stages:
         ms["streams"] = np.maximum(0.0, ms.pop("network") - ms.get("flow", 0.0))
         whole = sum(alone for alone, _ in ms.values())
         return tuple(
-            StageTime(stage, *map(float, ms[stage]), share=float(ms[stage][0] / whole))
+            StageTime(stage, float(ms[stage][0]), float(ms[stage][1]), float(ms[stage][0] / whole))
             for stage in STAGES
             if stage in ms
         )

@@ -146,7 +146,7 @@ Precision = Annotated[
     str,
     Option(
         metavar="PRECISION",
-        help="fp32, bf16, fp16; auto takes what suits the device.",
+        help="fp32, bf16, fp16; auto takes what suits network and device.",
         rich_help_panel=NETWORK,
     ),
 ]

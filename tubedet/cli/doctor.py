@@ -52,7 +52,8 @@ def _devices() -> Iterator[tuple[str, str]]:
     if torch.backends.mps.is_available():
         yield "mps", "Apple GPU"
     device = pick_device("auto")
-    yield "--device auto", f"{device}, where PyTorch runs in {pick_precision('auto', device)}"
+    precision = pick_precision("auto", device)
+    yield "--device auto", f"{device}, where the paper's presets run in {precision}"
     yield "--runtime auto", _runtime(device.type)
 
 
@@ -63,7 +64,7 @@ def _runtime(device: str) -> str:
     if device != "cpu":
         return "torch, which runs on this device"
     if can_write_and_run():
-        return "onnx for light in fp32, which is quicker on a CPU; torch for the paper's presets"
+        return "onnx for light, which is quicker on a CPU; torch for the paper's presets"
     return "torch; onnx is quicker for light on a CPU: pip install 'tubedet[onnx]'"
 
 

@@ -44,7 +44,7 @@ class TorchDetector:
         network: what `build_detector(config)` makes, with its weights.
         config: of that network.
         device: see `pick_device`.
-        precision: see `pick_precision`.
+        precision: see `pick_precision`; `light` on a CPU is in `fp32` for `auto`.
         compile: compile the network when it first runs, by `torch.compile`.
         min_score: the checkpoint's own threshold, None if it names none.
         weights_sha256: hash of the checkpoint file.
@@ -67,7 +67,7 @@ class TorchDetector:
         weights_sha256: str | None = None,
     ) -> None:
         self._device = pick_device(device)
-        self._precision = pick_precision(precision, self._device)
+        self._precision = self._pick_precision(precision)
         self._anchors_wh = torch.tensor(config.anchors_wh)
         self.class_names = config.class_names
         self.input_size = config.input_size
@@ -111,6 +111,9 @@ class TorchDetector:
         with torch.inference_mode():
             raw = self._joined(prediction.raw, window)
             return decode_boxes(raw[None], self._anchors_wh, len(self.class_names))
+
+    def _pick_precision(self, name: str) -> Precision:
+        return pick_precision(name, self._device)
 
     def _take_over(self, network: TwoStreamDetector) -> None:
         self._prepare(network)
