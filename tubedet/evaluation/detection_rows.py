@@ -48,7 +48,9 @@ def rows_of_data(rows: pd.DataFrame, data: AnnotatedDataset, source: Path) -> Ch
         *_remark("labels that the data does not have, never right", strange_labels),
     ]
     rows = rows.assign(video=named)[known]
-    outside = rows[(rows["frame"] < 0) | (rows["frame"] >= rows["video"].map(frames_of))]
+    outside = rows[
+        (rows["frame"] < 0) | (rows["frame"] >= rows["video"].map(frames_of).astype("float64"))
+    ]
     if len(outside):
         video, frame = outside.iloc[0][FRAME_COLUMNS]
         raise DatasetError(
