@@ -63,7 +63,9 @@ class FlowImageDetector(ScriptedDetector):
         self, clip: Tensor, tasks: Sequence[PairTask], state: StreamState | None = None
     ) -> tuple[list[PairPrediction], StreamState | None]:
         for pair in clip:
-            self.colours.append(tuple(round(float(mean)) for mean in pair[:, 1].mean(dim=(1, 2))))
+            self.colours.append(
+                tuple(round(float(mean)) for mean in pair[:, 1].float().mean(dim=(1, 2)))
+            )
         return super().predict(clip, tasks, state)
 
 
