@@ -24,6 +24,7 @@ from tubedet.cli.evaluate_flow import evaluate_flow
 from tubedet.cli.evaluate_table import evaluate_table
 from tubedet.cli.experiment import experiment_app, table2
 from tubedet.cli.flow import flow
+from tubedet.cli.index import index
 from tubedet.cli.pretrain_flow import pretrain_flow
 from tubedet.cli.signals import exit_code_of_signal, heed_signals, ignore_signals
 from tubedet.cli.train import train
@@ -110,6 +111,7 @@ def _weights() -> None:
 
 app.command("detect")(with_exit_codes(detect))
 app.command("flow")(with_exit_codes(flow))
+app.command("index")(with_exit_codes(index))
 app.command("evaluate")(with_exit_codes(evaluate))
 app.command("evaluate-curve")(with_exit_codes(evaluate_curve))
 app.command("evaluate-table")(with_exit_codes(evaluate_table))

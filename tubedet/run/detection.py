@@ -212,7 +212,7 @@ class DetectionWork:
             self._drawn |= {box.label: box.class_index for box in self._latest}
         frame = result.frame
         rgb = annotate(frame.rgb, self._latest, faint=faint)
-        return replace(result, frame=replace(frame, rgb=rgb))
+        return replace(result, frame=replace(frame, rgb=rgb), undrawn=frame)
 
     def _is_known(self, frame: VideoFrame) -> bool:
         return self._earlier is not None and frame.frame < self._earlier.end_frame

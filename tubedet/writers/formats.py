@@ -7,6 +7,7 @@ from tubedet.errors import UsageError
 from tubedet.writers.brox_images import BroxImageWriter
 from tubedet.writers.csv import CsvWriter
 from tubedet.writers.flo import FloWriter
+from tubedet.writers.html import HtmlWriter
 from tubedet.writers.json import JsonWriter
 from tubedet.writers.jsonl import JsonlWriter
 from tubedet.writers.mp4 import FlowMp4Writer, Mp4Writer
@@ -22,6 +23,7 @@ WRITERS: Mapping[Kind, Mapping[str, type[Writer]]] = {
         "json": JsonWriter,
         "jsonl": JsonlWriter,
         "segments": SegmentsWriter,
+        "html": HtmlWriter,
     },
     "flow": {"mp4": FlowMp4Writer, "flo": FloWriter, "brox": BroxImageWriter},
 }

@@ -15,7 +15,7 @@ class Mp4Writer(Writer):
     """STEM.tubedet.mp4: the pictures, with the source's sound, subtitles, chapters and tags."""
 
     suffix: ClassVar[str] = ".tubedet.mp4"
-    needs_picture: ClassVar[bool] = True
+    needs_picture: bool = True
 
     def __init__(self, target: OutputTarget) -> None:
         """Make the hidden file; the encoder starts with the first frame."""

@@ -70,7 +70,7 @@ class Results:
 
         From rows every format of boxes can be made again, from `.flo` and JPEG files nothing else.
         """
-        found = {name for name in self.meta.outputs if name not in {"mp4", "segments"}}
+        found = {name for name in self.meta.outputs if name not in {"mp4", "segments", "html"}}
         return found <= {*formats} or not {*ROW_FORMATS}.isdisjoint(formats)
 
     def without(self, formats: Collection[str]) -> "Results":

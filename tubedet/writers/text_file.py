@@ -5,6 +5,7 @@ from io import StringIO
 from typing import ClassVar
 
 from tubedet.detections import FrameDetections
+from tubedet.video.frame import VideoFrame
 from tubedet.writers.target import OutputTarget
 from tubedet.writers.writer import FrameResult, Writer
 
@@ -47,16 +48,21 @@ class TextFile(Writer):
     def add(self, found: FrameDetections) -> None:
         """Write what a frame adds."""
 
+    def pass_over(self, frame: VideoFrame) -> None:
+        """Write what a frame adds that was not looked at: nothing, in most formats."""
+
     @abstractmethod
     def end(self, *, complete: bool) -> None:
         """Write what follows all frames; `complete` as in `close`."""
 
     def write(self, result: FrameResult) -> None:
-        """Append what was detected; a frame that was not looked at adds nothing."""
+        """Append what a frame adds."""
         self._before = self._whole
         if result.found is not None:
             self.add(result.found)
-            self._whole += self._flush()
+        else:
+            self.pass_over(result.frame)
+        self._whole += self._flush()
 
     def take_back(self) -> None:
         """End the text before the latest frame."""

@@ -93,7 +93,8 @@ class OutputTransaction:
     @property
     def notes(self) -> list[Note]:
         """Those of all outputs; complete once the transaction has ended."""
-        return [*self._notes, *(n for writer in self._writers.values() for n in writer.notes)]
+        of_writers = (note for writer in self._writers.values() for note in writer.notes)
+        return list(dict.fromkeys((*self._notes, *of_writers)))  # two videos may say the same
 
     @property
     def mp4_offset_s(self) -> float | None:

@@ -28,11 +28,13 @@ class FrameResult:
         frame: its `rgb` is the picture to be shown, if any writer of the run needs one.
         found: its detections; None where none were looked for, as between the frames of a stride.
         flow_uv: (2, H, W) float32, in px to the next frame; None likewise.
+        undrawn: `frame` as it was before its picture was drawn on; None where it was not.
     """
 
     frame: VideoFrame
     found: FrameDetections | None = None
     flow_uv: FlowArray | None = None
+    undrawn: VideoFrame | None = None
 
 
 class Writer(ABC):
@@ -51,7 +53,7 @@ class Writer(ABC):
     """
 
     suffix: ClassVar[str]
-    needs_picture: ClassVar[bool] = False
+    needs_picture: bool = False
     outlives_failure: ClassVar[bool] = False
     offset_s: Fraction | None = None
 
