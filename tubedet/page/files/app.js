@@ -116,11 +116,10 @@ function startPage() {
       name.title = name.textContent = label;
       return name;
     });
-    const score = document.createElement("div");
-    score.className = "plot-name soft";
-    score.style.marginTop = `${shown.length ? STRIP : LANE + STRIP}px`;
-    score.textContent = "Score";
-    $("lane-names").replaceChildren(...names, score);
+    if (!names.length) names.push(document.createElement("div"));
+    const also = ["Reviewed", "Score"].map((text) =>
+      Object.assign(document.createElement("div"), {className: `${text.toLowerCase()}-name soft`, textContent: text}));
+    $("lane-names").replaceChildren(...names, ...also);
     $("range").textContent = axis.isAll() ? "" : `${clock(axis.from)} to ${clock(axis.to)}`;
     $("zoom-out").disabled = $("zoom-all").disabled = axis.isAll();
   }

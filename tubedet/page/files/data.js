@@ -87,12 +87,12 @@ function allLabels(data) {
   return [...new Set([...found, ...data.meta.class_names])];
 }
 
-/** A colour of its own for each of the first labels, as [hue, saturation, lightness]. */
+/** A colour for each label, as CSS has it. */
 function labelColours(labels) {
   const colours = new Map();
   labels.forEach((label, i) => {
     const hue = Math.round((i * 137.508 + 145) % 360); // the golden angle: neighbours lie far apart
-    const lightness = [58, 68, 48][Math.floor(i / 8) % 3];
+    const lightness = [58, 70, 46][i % 3];
     colours.set(label, `hsl(${hue} 85% ${lightness}%)`);
   });
   return colours;

@@ -1,7 +1,8 @@
 // Actions and scores over time, on one axis that can be enlarged.
 
 const LANE = 24; // CSS pixels, as in the style sheet
-const STRIP = 6; // CSS pixels of the strip of reviewed frames
+const STRIP = 20; // CSS pixels of the strip of reviewed frames
+const MOST_LEVELS = 4; // of bars that overlap in a lane
 
 /** The axis: which seconds are shown, and how they lie across `width` pixels. */
 function makeAxis(data) {
@@ -46,11 +47,14 @@ function drawTimeline(canvas, data, axis, segments, labels, colours, selectedTub
   pen.clearRect(0, 0, width, height);
   labels.forEach((_, row) => pen.fillRect(0, row * lane + 2 * ratio, width, lane - 4 * ratio));
   const rowOf = new Map(labels.map((label, row) => [label, row]));
+  const levels = levelsOf(segments);
   for (const segment of segments) {
     const {left, right} = barOf(segment, data, axis, width, ratio);
     const row = rowOf.get(segment.label);
     if (row === undefined || right < 0 || left > width) continue;
-    const [top, high] = [row * lane + 4 * ratio, lane - 8 * ratio];
+    const room = (lane - 6 * ratio) / levels.count.get(segment.label);
+    const top = row * lane + 3 * ratio + levels.of.get(segment) * room;
+    const high = room - ratio;
     pen.fillStyle = colours.get(segment.label);
     pen.beginPath();
     pen.roundRect(left, top, right - left, high, 3 * ratio);
@@ -64,6 +68,23 @@ function drawTimeline(canvas, data, axis, segments, labels, colours, selectedTub
   drawReviewed(pen, data, axis, style, width, height, ratio);
 }
 
+/** On which level of its label's lane every segment lies, so that they do not hide each other. */
+function levelsOf(segments) {
+  const of = new Map();
+  const count = new Map();
+  const ends = new Map(); // per label, the last frame on every level
+  for (const segment of segments) {
+    const taken = ends.get(segment.label) || [];
+    const free = taken.findIndex((end) => end < segment.from);
+    const level = free >= 0 ? free : Math.min(taken.length, MOST_LEVELS - 1);
+    taken[level] = Math.max(segment.to, taken[level] ?? -1);
+    ends.set(segment.label, taken);
+    of.set(segment, level);
+    count.set(segment.label, taken.length);
+  }
+  return {of, count};
+}
+
 function barOf(segment, data, axis, width, ratio) {
   const left = axis.x(data.times[segment.from], width);
   const right = axis.x(timeBehind(data, segment.to), width);
@@ -75,9 +96,10 @@ function timeBehind(data, i) {
 }
 
 function drawReviewed(pen, data, axis, style, width, height, ratio) {
-  const top = height - STRIP * ratio + ratio;
+  const high = 6 * ratio;
+  const top = height - (STRIP * ratio + high) / 2;
   pen.fillStyle = style.getPropertyValue("--raised");
-  pen.fillRect(0, top, width, STRIP * ratio);
+  pen.fillRect(0, top, width, high);
   pen.fillStyle = style.getPropertyValue("--good");
   let begin = -1;
   for (let i = 0; i <= data.count; i++) {
@@ -85,7 +107,7 @@ function drawReviewed(pen, data, axis, style, width, height, ratio) {
     if (is && begin < 0) begin = i;
     if (!is && begin >= 0) {
       const left = axis.x(data.times[begin], width);
-      pen.fillRect(left, top, Math.max(ratio, axis.x(timeBehind(data, i - 1), width) - left), STRIP * ratio);
+      pen.fillRect(left, top, Math.max(ratio, axis.x(timeBehind(data, i - 1), width) - left), high);
       begin = -1;
     }
   }
@@ -99,7 +121,9 @@ function segmentAt(canvas, data, axis, segments, labels, x, y) {
     const {left, right} = barOf(segment, data, axis, canvas.clientWidth, 1);
     return x >= left && x <= right;
   });
-  return under.at(-1) || null;
+  const levels = levelsOf(segments);
+  const level = Math.floor(((y % LANE) / LANE) * (levels.count.get(label) || 1));
+  return under.findLast((segment) => levels.of.get(segment) === level) || under.at(-1) || null;
 }
 
 /** The best score of every label in every frame that is shown, as lines. */
