@@ -33,6 +33,7 @@ def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
     """A page from the disk, offline; whatever it complains of fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True, **options)
     page = context.new_page()
+    page.set_default_timeout(120_000)  # ms; the machine may be busy
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))

@@ -238,8 +238,8 @@ function startPage() {
     const shape = video.videoWidth ? video.videoWidth / video.videoHeight : size.width / size.height;
     const room = $("stage").parentElement.clientWidth - 24;
     const width = Math.min(room, Math.max(240, window.innerHeight * 0.62) * shape);
-    $("stage").style.width = `${width}px`;
-    $("stage").style.height = `${width / shape}px`;
+    $("stage").style.width = `${Math.round(width)}px`;
+    $("stage").style.height = `${Math.round(width / shape)}px`;
     redrawTime();
     showFrame(player.current());
   }
