@@ -74,8 +74,8 @@ def indexed_videos(folder: Path, start: Path) -> list[IndexedVideo]:
 
 
 def _indexed(meta_path: Path, meta: RunMeta, start: Path) -> IndexedVideo:
-    page = meta_path.with_name(str(meta.outputs.get("html", {}).get("name", "")))
-    summary = (summary_of(page) if page != meta_path.parent else None) or {}
+    page = meta_path.parent / str(meta.outputs.get("html", {}).get("name", ""))
+    summary = summary_of(page) or {}  # without a name it is the folder
     return IndexedVideo(
         name=meta.video,
         page=_address(page, start) if summary else None,
