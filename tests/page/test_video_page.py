@@ -15,12 +15,13 @@ from tests.browser import chromium, opened, picture_of
 from tests.output_targets import open_writer, plain_frame, result, target_for
 from tests.scripted_detector import ScriptedBox, ScriptedDetector
 from tests.scripted_run import job_of, meta_of, rows_of, run
-from tests.synthetic_video import write_video
+from tests.synthetic_video import square_xyxy, write_video
 from tubedet.cli.app import app
 from tubedet.detections import Detection
 from tubedet.run.detection import DetectionWork
 from tubedet.run.plan import RunPlan
 from tubedet.video.reader import VideoReader
+from tubedet.video.time_range import FrameNumber, TimeRange
 
 WIDTH, HEIGHT = 320, 240
 LOSSLESS = {"preset": "veryfast", "qp": "0"}
@@ -136,6 +137,41 @@ def test_the_frame_that_is_sought_is_shown_with_the_box_of_its_row(
             scale = picture.shape[1] / page.evaluate("tubedetPage.data.summary.width")
             assert white_square(picture, scale) == pytest.approx(row, abs=1.6)
             page.locator("#show-boxes").check()
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_the_page_of_a_part_of_a_video_shows_that_part(
+    tmp_path: Path, browser: Any, name: str
+) -> None:
+    video = write_video(tmp_path / name, options=LOSSLESS)
+    page_path = detected(video, span=TimeRange(FrameNumber(9), FrameNumber(18)))
+    with opened(browser, page_path) as page:
+        page.wait_for_function("document.getElementById('video').readyState >= 2")
+        page.locator("#show-boxes").uncheck()
+        for index, frame in ((0, 9), (7, 16)):
+            page.evaluate(f"tubedetPage.player.seek({index})")
+            assert shown_frame(page) == frame
+            picture = picture_of(page.locator("#stage"))
+            square = square_xyxy(frame, WIDTH, HEIGHT)
+            assert white_square(picture, picture.shape[1] / WIDTH) == pytest.approx(square, abs=1.6)
+
+
+def test_a_browser_that_does_not_tell_its_frames_shows_them_by_its_clock(
+    tmp_path: Path, browser: Any
+) -> None:
+    page_path = detected(write_video(tmp_path / "v.mp4", options=LOSSLESS))
+    with opened(browser, page_path) as page:
+        page.add_init_script("delete HTMLVideoElement.prototype.requestVideoFrameCallback")
+        page.reload()
+        page.wait_for_function("document.getElementById('video').readyState >= 2")
+        page.keyboard.press(".")
+        assert shown_frame(page) == 1
+        page.keyboard.press(" ")
+        page.wait_for_function("tubedetPage.player.current() > 8")
+        page.keyboard.press(" ")
+        page.wait_for_function("document.getElementById('video').paused")
+        time_s = page.evaluate("document.getElementById('video').currentTime")
+        assert shown_frame(page) == int(time_s * 24 + 0.03)
 
 
 def test_keys_step_through_the_frames(tmp_path: Path, browser: Any) -> None:

@@ -85,8 +85,10 @@ function startPage() {
     const at = shownOn(i);
     const chosen = selectedBox(i);
     const shown = $("show-boxes").checked ? data.rows[at].filter(isShown) : [];
-    const drawn = shown.filter((box) => !(view.preview && box.id === view.preview.id)).reverse();
+    const isOnTop = (box) => box === chosen || (view.preview && box.id === view.preview.id);
+    const drawn = shown.filter((box) => !isOnTop(box)).reverse();
     if (view.preview) drawn.push(view.preview);
+    else if (shown.includes(chosen)) drawn.push(chosen);
     const boxes = drawn.map((box) => ({
       box, colour: colours.get(box.label) || "#fff", faint: at !== i,
     }));
