@@ -42,8 +42,8 @@ from tubedet.writers.run_lock import BeingWrittenError
 from tubedet.writers.segments import SegmentsWriter
 from tubedet.writers.writer import FrameResult, Writer
 
-ALL = ["mp4", "csv", "json", "jsonl", "segments"]
-SUFFIXES = ["csv", "json", "jsonl", "mp4", "segments.csv"]
+ALL = ["mp4", "csv", "json", "jsonl", "segments", "html"]
+SUFFIXES = ["csv", "html", "json", "jsonl", "mp4", "segments.csv"]
 FRAMES = 10
 
 

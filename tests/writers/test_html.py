@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.output_targets import found, frames_of, open_writer, plain_frame, result, target_for
+from tests.full_disk import full_disk
+from tests.output_targets import (
+    found,
+    frames_of,
+    open_writer,
+    plain_frame,
+    result,
+    target_for,
+    write_until_refused,
+)
 from tests.scripted_run import (
     TellingDetector,
     WorkThatFails,
@@ -204,6 +213,21 @@ def test_a_page_stays_without_its_copy_where_that_cannot_be_ended(
     assert (summary["source"], summary["has_view"]) == (None, False)
     notes = meta_of(job.folder / "v.partial.meta.json")["notes"]
     assert any("the page shows no video" in note["text"] and note["loss"] for note in notes)
+
+
+def test_a_frame_that_finds_the_disk_full_is_cut_off_as_a_whole(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "x.mp4", frames=2)
+    writer = open_writer("html", target_for(tmp_path / "out", source))
+    frames = [result(plain_frame(n), Detection("walk", 0, 0.5, (1, 2, 3, 4))) for n in range(60)]
+    with full_disk(writer.path.stat().st_size + 500):
+        room, problem = write_until_refused(writer, frames)
+    assert "File too large" in problem
+    assert 2 < room < 50
+
+    writer.close(complete=False)
+
+    scripts = scripts_of(writer.path)
+    assert [frame[0] for frame in json.loads(scripts["frames"])] == list(range(room))
 
 
 def test_a_copy_of_an_older_page_goes_with_it(tmp_path: Path) -> None:

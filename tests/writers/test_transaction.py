@@ -35,10 +35,10 @@ from tubedet.writers.writer import FrameResult, Writer
 ALL = list(WRITERS["boxes"])
 WALK = Detection("walk", 0, 0.5, (1.0, 2.0, 3.0, 4.0), tube=0)
 FRAMES = 5
-FINAL = ["clip.csv", "clip.json", "clip.jsonl", "clip.meta.json", "clip.segments.csv",
-         "clip.tubedet.mp4"]  # fmt: skip
-PARTIAL = ["clip.partial.csv", "clip.partial.json", "clip.partial.jsonl", "clip.partial.meta.json",
-           "clip.partial.mp4", "clip.partial.segments.csv"]  # fmt: skip
+FINAL = ["clip.csv", "clip.html", "clip.json", "clip.jsonl", "clip.meta.json",
+         "clip.segments.csv", "clip.tubedet.mp4"]  # fmt: skip
+PARTIAL = ["clip.partial.csv", "clip.partial.html", "clip.partial.json", "clip.partial.jsonl",
+           "clip.partial.meta.json", "clip.partial.mp4", "clip.partial.segments.csv"]  # fmt: skip
 Begin = Callable[..., OutputTransaction]
 
 
@@ -117,6 +117,7 @@ def test_a_committed_run_has_its_final_names_and_a_meta_that_lists_them(
         "json": "clip.json",
         "jsonl": "clip.jsonl",
         "segments": "clip.segments.csv",
+        "html": "clip.html",
     }
     assert meta_of(folder / "clip.meta.json").complete
 

@@ -33,7 +33,11 @@ from tubedet.writers.writer import FrameResult
 
 ROOT = Path(__file__).parents[2]
 BOXES = WRITERS["boxes"]
-TEXTS = [name for name, each in BOXES.items() if issubclass(each, TextFile)]
+TEXTS = [
+    name
+    for name, each in BOXES.items()
+    if issubclass(each, TextFile) and name != "html"  # which is longer, and has a test of its own
+]
 WALK = Detection("walk", 0, 0.5, (1.0, 2.0, 3.0, 4.0))
 WRITE_FOREVER = """
 import sys
@@ -58,7 +62,8 @@ def test_the_final_names_are_those_that_users_are_told(tmp_path: Path) -> None:
 
     names = [target.path(BOXES[name].suffix).name for name in BOXES]
 
-    assert names == ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.jsonl", "clip.segments.csv"]
+    assert names == ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.jsonl", "clip.segments.csv",
+                     "clip.html"]  # fmt: skip
     assert output_suffixes("flow", ["flo", "mp4", "brox"]) == ["", ".flow.mp4", ".flow.meta.json"]
 
 
@@ -80,11 +85,11 @@ def test_partial_names_are_those_that_users_are_told(
     assert partial_path(tmp_path, "a.b", suffix, number) == tmp_path / name
 
 
-def test_only_the_mp4_needs_pixels_and_what_is_removed_is_gone(tmp_path: Path) -> None:
+def test_only_videos_need_pixels_and_what_is_removed_is_gone(tmp_path: Path) -> None:
     target = target_for(tmp_path, Path("clip.mov"))
     writers = {name: open_writer(name, target) for name in BOXES}
 
-    assert [name for name, writer in writers.items() if writer.needs_picture] == ["mp4"]
+    assert [name for name, writer in writers.items() if writer.needs_picture] == ["mp4", "html"]
     for writer in writers.values():
         writer.abandon()
         writer.remove()
