@@ -47,6 +47,12 @@ def test_a_wheel_carries_the_package_and_the_weights_inside_it(wheel: zipfile.Zi
     assert {name.split("/")[0] for name in names} == {"tubedet", "tubedet-0.1.0.dist-info"}
 
 
+def test_a_wheel_carries_what_pages_are_made_of(wheel: zipfile.ZipFile) -> None:
+    files = {f"tubedet/page/files/{path.name}" for path in (ROOT / "tubedet/page/files").iterdir()}
+    assert {"tubedet/page/files/page.html.j2", "tubedet/page/files/app.js"} <= files
+    assert files <= set(wheel.namelist())
+
+
 def test_an_editable_install_points_to_the_checkout_and_copies_nothing(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path, "editable")
     assert wheel.read("_tubedet.pth").decode().strip() == str(ROOT)

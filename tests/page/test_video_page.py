@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from tests.browser import chromium, opened, picture_of
-from tests.output_targets import open_writer, plain_frame, result, target_for
+from tests.output_targets import RUN_META, open_writer, plain_frame, result, target_for
 from tests.scripted_detector import ScriptedBox, ScriptedDetector
 from tests.scripted_run import job_of, meta_of, rows_of, run
 from tests.synthetic_video import square_xyxy, write_video
@@ -393,6 +393,9 @@ def test_any_name_and_label_is_shown_as_it_is(browser: Any, tmp_path: Path, stem
         page.wait_for_function("document.getElementById('video').readyState >= 2")
         assert page.locator("h1").text_content() == stem
         assert page.locator("#tubes bdi").all_text_contents() == list(labels)
+        notes = page.locator("#notes li").all_text_contents()
+        assert notes[0] == RUN_META.notes[0]["text"]
+        assert "damaged" in notes[1]  # a packet could not be decoded
         saved(page, tmp_path / "out")
 
     with (tmp_path / "out" / f"{stem}.corrected.csv").open(encoding="utf-8", newline="") as file:

@@ -530,6 +530,10 @@ function startPage() {
   ];
   if (!data.summary.complete) facts.push("partial: the run ended before the last frame");
   $("facts").textContent = facts.join(" · ");
+  const notes = notesOn(data);
+  $("notes").replaceChildren(...notes.map((text) =>
+    Object.assign(document.createElement("li"), {textContent: text, dir: "auto"})));
+  $("notes").hidden = !notes.length;
   if (bringBackWork(data)) {
     $("banner").textContent = "Corrections from your last visit were brought back. They are not in a file before you save them.";
     $("banner").hidden = false;
@@ -537,6 +541,16 @@ function startPage() {
   recount();
   fitStage();
   window.tubedetPage = {data, player}; // for whoever automates the page
+}
+
+/** What was lost of the video, and whether a browser may show it otherwise than it was decoded. */
+function notesOn({summary, meta}) {
+  const notes = meta.notes.filter((note) => note.loss).map((note) => note.text);
+  if (summary.source && (meta.skipped_frames || meta.repaired_timestamps)) {
+    notes.push("The video is damaged: a browser may stop in it, or show other frames than the " +
+      "boxes are of. For an exact page repair it first, or convert it to MKV.");
+  }
+  return notes;
 }
 
 /** The name of a key with its modifiers, as the table of keys has it. */
