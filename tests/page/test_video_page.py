@@ -425,6 +425,13 @@ def test_everything_that_can_be_operated_has_a_name(browser: Any, walker: Path) 
                 assert name.strip(), element.evaluate("(e) => e.outerHTML")
 
 
+def test_a_page_fits_into_a_narrow_window(browser: Any, walker: Path) -> None:
+    with opened(browser, walker) as page:
+        page.wait_for_function("document.getElementById('video').readyState >= 2")
+        page.set_viewport_size({"width": 420, "height": 800})
+        page.wait_for_function("document.documentElement.scrollWidth <= 420")
+
+
 def test_the_page_of_an_hour_is_usable(browser: Any, tmp_path: Path) -> None:
     source = write_video(tmp_path / "hour.mp4", frames=30)
     target = target_for(tmp_path / "out", source)

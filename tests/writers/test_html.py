@@ -31,6 +31,7 @@ from tests.scripted_run import (
     telling_video,
 )
 from tests.synthetic_video import write_video
+from tubedet.batch.earlier_results import Existing, what_is_left
 from tubedet.detections import Detection
 from tubedet.errors import OutputError
 from tubedet.page.video_page import summary_of
@@ -184,6 +185,17 @@ def test_page_and_copy_are_one_output(tmp_path: Path) -> None:
     both = sum((job.folder / name).stat().st_size for name in ("v.html", "v.view.mp4"))
     told = meta_of(job.folder / "v.meta.json")["outputs"]["html"]
     assert told == {"name": "v.html", "bytes": both, "files": 2}
+
+
+def test_a_page_whose_copy_is_gone_is_made_again(tmp_path: Path) -> None:
+    job = job_of(telling_video(tmp_path / "v.mkv"))
+    run(job, work(), ["html", "csv"])
+    (job.folder / "v.view.mp4").unlink()
+
+    todo = what_is_left(job, work(), ["html", "csv"], Existing(skip=True))
+
+    assert (todo.formats, todo.overwrite) == (("html",), frozenset({"html"}))
+    assert todo.earlier is not None  # the rows are taken over
 
 
 def test_what_a_run_that_fails_has_found_is_kept_as_a_page(tmp_path: Path) -> None:

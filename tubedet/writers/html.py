@@ -116,6 +116,7 @@ class HtmlWriter(TextFile):
         """Write what the page knows of the whole run."""
         meta = self.target.run_meta().ended(complete=complete)
         summary = self._summary(complete=complete)
+        # Without a newline at its end: nobody's edited rows, so it can always be made again.
         self.text.write("\n" + page_end(self.target.stem, summary, meta.to_json()).rstrip("\n"))
 
     def close(self, *, complete: bool) -> None:

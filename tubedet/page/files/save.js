@@ -38,10 +38,10 @@ function download(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** The page's name without what says what it is: as the rows beside it are called. */
+/** The page's name without what says what it is: as the video's results are called. */
 function pageStem() {
   const name = decodeURIComponent(location.pathname.split("/").pop());
-  return name.replace(/\.html?$/i, "");
+  return name.replace(/(\.partial(-\d+)?)?\.html?$/i, "");
 }
 
 function saveCorrections(data) {
