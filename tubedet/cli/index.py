@@ -26,4 +26,4 @@ def index(
     from tubedet.writers.html_index import write_index
 
     path, videos = write_index(folder, path=output, overwrite=overwrite)
-    say(f"{path}: {videos} videos")
+    say(f"{path}: {videos} {'video' if videos == 1 else 'videos'}")
