@@ -134,6 +134,13 @@ def test_results_are_left_out_and_the_first_named(tmp_path: Path) -> None:
     assert not note.loss
 
 
+def test_the_copy_that_a_page_plays_is_left_out_and_a_video_of_such_a_name_is_not(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a.view.mp4", "a.html", "b.view.mp4")
+    assert videos(search(tmp_path, output=tmp_path / "out")) == ["b.view.mp4"]
+
+
 def test_results_away_from_their_source_are_known_by_their_meta(tmp_path: Path) -> None:
     touch(tmp_path, "yoga.flow.mp4", "b.partial-3.mp4", "c.flow.mp4")
     for stem, video in (("yoga.flow", "yoga.mp4"), ("b.partial-3", "day/b.mp4")):

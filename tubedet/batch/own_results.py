@@ -6,10 +6,13 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 MARKS = re.compile(r"(\.partial(-\d+)?)?(\.flow)?$", re.IGNORECASE)  # behind a source's stem
+VIEW = ".view"
 
 
 def is_result(video: Path, stems: AbstractSet[str]) -> bool:
     """Whether a video is a result: `*.tubedet.*`, or one of `MARKS` with something to show for it.
+
+    The copy that a page plays, `STEM.view.mp4`, is one beside its page.
 
     `*.flow.*` and `*.partial.*` may be a user's own names. They are results beside their source,
     or beside their meta if that does not say that the video itself was the source.
@@ -20,6 +23,8 @@ def is_result(video: Path, stems: AbstractSet[str]) -> bool:
     """
     stem = video.stem
     if stem.lower().endswith(".tubedet"):
+        return True
+    if stem.lower().endswith(VIEW) and exists(video.with_name(f"{stem[: -len(VIEW)]}.html")):
         return True
     source = MARKS.sub("", stem)
     if source == stem:
