@@ -44,3 +44,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # what a worker's process knows of its parent's program
+    from tubedet import pipeline
+
+    pipeline.load_detector = load_slow_detector

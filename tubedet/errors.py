@@ -23,6 +23,13 @@ class TubedetError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+def in_one_line(error: BaseException) -> str:
+    """What an error says; what we did not foresee is called by its type."""
+    if isinstance(error, TubedetError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}"
+
+
 class UsageError(TubedetError):
     """Options that contradict each other, or a value that cannot be read."""
 

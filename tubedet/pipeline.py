@@ -267,8 +267,9 @@ def process_video(
         )
         run.outputs = outputs
         try:
-            if "flo" in formats:
-                yield DiskNeeded(job, run.flo_bytes(), disk_usage(job.folder).free)
+            needed, free = run.bytes_needed(formats), disk_usage(job.folder).free
+            if (of_flo := "flo" in formats) or needed > free:
+                yield DiskNeeded(job, needed, free, of_flo)
             drawn = outputs.needs_picture
             results = work.results(reader, stop, with_pictures=drawn)
             found = ((result, work.resume_state()) for result in stop.awaited(results))

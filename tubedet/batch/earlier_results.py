@@ -23,12 +23,16 @@ class Existing:
         overwrite: they are replaced.
         skip: videos whose results are whole, of the same source, weights and settings, are left
             out; other results of tubedet's are replaced.
-        resume: as `skip`, and what an interrupted run has left is gone on from.
+        resume: as `skip`, and what an interrupted run has left is gone on from; where that has
+            other settings it is an error, or with `skip` the video is begun anew.
     """
 
     overwrite: bool = False
     skip: bool = False
     resume: bool = False
+
+
+GO_ON = Existing(skip=True, resume=True)  # what a job does of itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +98,12 @@ def what_is_left(
     if work.kind == "boxes" and results and same:
         earlier = EarlierRows.of(results)
     if earlier is None and work.kind == "boxes" and existing.resume:
-        earlier = _gone_on_from(job, work, asked)
+        earlier = _gone_on_from(job, work, asked, must_fit=not existing.skip)
     left = partial_path(job.folder, job.stem, META_SUFFIXES[work.kind], 1)
     notes: tuple[Note, ...] = ()
-    if existing.resume and earlier is None and left.exists():
-        notes = (Note(f"{left}: without its rows as they were left, nothing goes on from there"),)
+    if existing.resume and work.kind == "boxes" and earlier is None and left.exists():
+        reason = "its rows do not fit, or are not there as they were left"
+        notes = (Note(f"{left}: {reason}, so the video is begun anew"),)
     replaced = frozenset(ours & set(missing))
     return Todo(formats=tuple(missing), earlier=earlier, overwrite=replaced or False, notes=notes)
 
@@ -117,7 +122,9 @@ def _refuse_in_the_way(job: VideoJob, work: Work, formats: Iterable[str]) -> Non
         )
 
 
-def _gone_on_from(job: VideoJob, work: Work, asked: dict[str, object]) -> EarlierRows | None:
+def _gone_on_from(
+    job: VideoJob, work: Work, asked: dict[str, object], *, must_fit: bool
+) -> EarlierRows | None:
     """The rows of the longest partial result that fits; None if this video has none."""
     of_this_video = [
         each
@@ -131,7 +138,7 @@ def _gone_on_from(job: VideoJob, work: Work, asked: dict[str, object]) -> Earlie
         for each in longest_first
         if not each.meta.differences(asked) and dict(each.meta.runtime) == runtime
     ]
-    if not fitting and of_this_video:
+    if not fitting and of_this_video and must_fit:
         first = longest_first[0].meta
         differences = first.differences(asked) or [f"{dict(first.runtime)} made it, not {runtime}"]
         raise UsageError(

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from tubedet.batch.folder_search import FolderSearch, some_of
+from tubedet.batch.folder_search import ALL_WANTED, FolderSearch, Wanted, some_of
+from tubedet.batch.manifest import MANIFEST
 from tubedet.batch.own_names import (
     FoundVideo,
     own_stems,
@@ -30,10 +31,12 @@ class FoundVideos:
     Attributes:
         jobs: one for each video, with names of its own.
         left_out: what was passed over, a note for each kind; a loss where it could not be read.
+        of_folders: some were found in folders, where later there may be more.
     """
 
     jobs: list[VideoJob]
     left_out: list[Note]
+    of_folders: bool = False
 
 
 def find_videos(
@@ -43,6 +46,7 @@ def find_videos(
     suffixes: Sequence[str],
     name: str | None = None,
     shown_as: Mapping[Path, str] = NO_NAMES,
+    wanted: Wanted = ALL_WANTED,
 ) -> FoundVideos:
     """Find and name the videos of files and folders.
 
@@ -56,17 +60,21 @@ def find_videos(
         suffixes: of all files that a run over a video writes; "" for a folder called as the stem.
         name: stem of the results, for one video alone.
         shown_as: what messages call an input, instead of its path.
+        wanted: which videos of folders are taken.
 
     Raises:
-        UsageError: if results of two videos, or a result and a source, would be the same file, or
-            `name` does not name the results of one video.
+        UsageError: if results of two videos, or a result and a source, would be the same file,
+            `name` does not name the results of one video, or there are videos, but all unwanted.
     """
-    search = FolderSearch(output)
+    inputs = list(inputs)
+    search = FolderSearch(output, wanted)
     found: dict[str, FoundVideo] = {}
     for given in inputs:
         for video in _videos_of(given, search, is_path=given not in shown_as):
             found.setdefault(_identity(video.source), video)
     videos = list(found.values())
+    if not videos:
+        raise UsageError(f"{inputs[0]}: --include and --exclude leave nothing of the videos there")
     stems = own_stems(videos) if name is None else [_checked_name(name, videos)]
     jobs = [
         VideoJob(
@@ -80,7 +88,8 @@ def find_videos(
         for video, stem, video_name in zip(videos, stems, own_video_names(videos), strict=True)
     ]
     _refuse_shared_files(jobs, suffixes)
-    return FoundVideos(jobs, search.notes() + _notes_on_cut_names(jobs, stems))
+    of_folders = any(video.source not in inputs for video in videos)
+    return FoundVideos(jobs, search.notes() + _notes_on_cut_names(jobs, stems), of_folders)
 
 
 def _videos_of(given: Path, search: FolderSearch, *, is_path: bool) -> Iterator[FoundVideo]:
@@ -89,7 +98,8 @@ def _videos_of(given: Path, search: FolderSearch, *, is_path: bool) -> Iterator[
         yield FoundVideo(given, (given.name,), 1, given.stem, given.name)
     elif _is_folder(given):
         above = len(_parts(given))
-        for source in list(search.videos_in(given)) or [given]:
+        found = list(search.videos_in(given))
+        for source in found or ([] if search.left_unwanted(given) else [given]):
             parts = _parts(source) or ("root",)
             is_folder = _is_folder(source)
             stem = parts[-1] if is_folder else source.stem
@@ -148,6 +158,11 @@ def _refuse_shared_files(jobs: Sequence[VideoJob], suffixes: Sequence[str]) -> N
     for job in jobs:
         for suffix in dict.fromkeys((*suffixes, *partial)):
             name = f"{job.stem}{suffix}"
+            if same_name(name) == MANIFEST:
+                raise UsageError(
+                    f"{job.name}: its result would be called {name}, which tells what became of "
+                    "all videos: choose other formats, or rename it"
+                )
             file = same_name(str(Path(real_folder(job.folder), name)))
             if (other := writers.setdefault(file, job)) is not job:
                 raise UsageError(

@@ -2,10 +2,13 @@
 
 import errno
 import os
+import re
 import stat
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from tubedet.batch.own_results import exists, holds_flow_images, is_result
@@ -28,8 +31,48 @@ LEFT_OUT = {  # kind: what to call one, and several
         "link left out to a folder that is searched anyway",
         "links left out to folders that are searched anyway",
     ),
+    "unwanted": (
+        "video or folder left out by --include and --exclude",
+        "videos or folders left out by --include and --exclude",
+    ),
     "dead": ("link left out that leads nowhere", "links left out that lead nowhere"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the videos below a folder are taken, by patterns.
+
+    A pattern is compared with the path below the folder given, with "/" between names, with the
+    paths of the folders that lead there, and with each of these names alone: `*` stands for
+    anything, "/" too, `?` for one character, `[ab]` for one of these. Case doesn't count. A video
+    is taken if one of `include` fits, or there is none, and none of `exclude` does.
+    """
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    def takes(self, path: PurePath) -> bool:
+        """Whether a video is taken; `path` is below the folder given."""
+        return not self.excludes(path) and (not self.include or _fits(path, self.include))
+
+    def excludes(self, path: PurePath) -> bool:
+        """Whether `exclude` fits a video or folder, and with that all that is below it."""
+        return _fits(path, self.exclude)
+
+
+def _fits(path: PurePath, patterns: Iterable[str]) -> bool:
+    """Whether a pattern fits a path, or a folder above it."""
+    texts = {each for n, name in enumerate(path.parts, 1)
+             for each in ("/".join(path.parts[:n]), name)}  # fmt: skip
+    return any(
+        re.match(translate(pattern.strip("/")), text, re.IGNORECASE)
+        for pattern in patterns
+        for text in texts
+    )
+
+
+ALL_WANTED = Wanted()
 
 
 class _Content(NamedTuple):
@@ -47,9 +90,11 @@ class FolderSearch:
 
     Args:
         output: where the results go.
+        wanted: which of the videos are taken; folders that are excluded are not looked into.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, wanted: Wanted = ALL_WANTED) -> None:
+        self._wanted = wanted
         self._output = os.path.realpath(output)
         self._left_out: dict[Path, str] = {}  # one of `LEFT_OUT`, or what it is counted as
         self._unreadable: dict[Path, str] = {}
@@ -68,9 +113,20 @@ class FolderSearch:
                 continue
             searched.add(real)
             content = self._content(folder)
-            yield from self._videos_among(content.files, folder, is_named=folder == root)
-            folders.extend(reversed(content.folders))
-            links.extend(content.linked_folders)
+            for video in self._videos_among(content.files, folder, is_named=folder == root):
+                if video == root or self._wanted.takes(video.relative_to(root)):
+                    yield video
+                else:
+                    self._left_out[video] = "unwanted"
+            folders.extend(reversed(self._not_excluded(content.folders, root)))
+            links.extend(self._not_excluded(content.linked_folders, root))
+
+    def left_unwanted(self, root: Path) -> bool:
+        """Whether something below a folder was left out since nobody wants it."""
+        return any(
+            kind == "unwanted" and path.is_relative_to(root)
+            for path, kind in self._left_out.items()
+        )
 
     def notes(self) -> list[Note]:
         """What was left out in all folders searched so far, one note for each kind."""
@@ -138,6 +194,11 @@ class FolderSearch:
             if kind != "video":
                 self._left_out[path] = kind
         return videos
+
+    def _not_excluded(self, folders: Iterable[Path], root: Path) -> list[Path]:
+        excluded = [each for each in folders if self._wanted.excludes(each.relative_to(root))]
+        self._left_out |= dict.fromkeys(excluded, "unwanted")
+        return [each for each in folders if each not in excluded]
 
     def _cannot_read(self, path: Path, error: OSError) -> None:
         self._unreadable[path] = error.strerror or str(error)

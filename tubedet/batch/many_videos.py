@@ -5,7 +5,7 @@ A video that fails doesn't stop the others. Nothing is printed: events tell what
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -13,13 +13,14 @@ from tubedet.batch.earlier_results import Existing, Todo, what_is_left
 from tubedet.errors import OutputError, TubedetError, UsageError, WeightsError
 from tubedet.pipeline import process_video, stream_video
 from tubedet.run.earlier_rows import EarlierRows
-from tubedet.run.events import Event, VideoFailed, VideoSkipped, VideoStarted
+from tubedet.run.events import DiskNeeded, Event, VideoFailed, VideoSkipped, VideoStarted
 from tubedet.run.jobs import VideoJob
 from tubedet.run.stop import StopRequest
 from tubedet.run.work import Work
 from tubedet.video.reader import VideoReader
 from tubedet.writers.jsonl import StreamClosedError
 from tubedet.writers.run_lock import BeingWrittenError
+from tubedet.writers.transaction import clear_after_kill
 
 NewWork = Callable[[VideoJob, EarlierRows | None], Work]
 
@@ -35,6 +36,7 @@ class Batch:
         existing: what may be done with results that are there.
         rows_to: JSON lines of all videos go to this stream, and no file is written.
         spreadsheet_safe: see `OutputTarget`.
+        needs_room: a video whose outputs will not find room on the disk is not begun.
     """
 
     jobs: Sequence[VideoJob]
@@ -43,11 +45,48 @@ class Batch:
     existing: Existing = field(default_factory=Existing)
     rows_to: TextIO | None = None
     spreadsheet_safe: bool = False
+    needs_room: bool = False
+
+    @property
+    def wrong_for_all(self) -> tuple[type[Exception], ...]:
+        """Errors that are no video's own: every other would meet them, too."""
+        return (WeightsError, UsageError, *([OutputError] if self.rows_to else []))
 
     def todo(self, job: VideoJob, *, begun: bool) -> Todo:
-        """What is left to do of a video; see `what_is_left`."""
+        """What is left to do of a video, see `what_is_left`; killed runs' leftovers are removed."""
         work = self.new_work(job, None)
+        clear_after_kill(work.kind, job.folder, job.stem)
         return what_is_left(job, work, self.formats, self.existing, begun=begun)
+
+
+class VideoQueue:
+    """Which video comes next; one that another run is writing is put off to the end, once."""
+
+    def __init__(self, jobs: Sequence[VideoJob]) -> None:
+        self._left = deque(enumerate(jobs, start=1))
+        self._put_off = set[int]()
+        self.count = len(jobs)
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def next(self) -> VideoStarted:
+        """The next one, taken from the queue; IndexError if there is none."""
+        number, job = self._left.popleft()
+        return VideoStarted(job, number, self.count)
+
+    def put_off(
+        self, started: VideoStarted, error: BeingWrittenError, existing: Existing
+    ) -> Iterator[Event]:
+        """What becomes of a video that another run is writing; nothing yet if it comes again."""
+        job, number = started.job, started.number
+        if number not in self._put_off and self._left:  # by the end that run may have ended
+            self._put_off.add(number)
+            self._left.append((number, job))
+        elif self.count == 1 and not existing.skip:
+            yield VideoFailed(job, error)
+        else:
+            yield VideoSkipped(job, "another run is writing it")
 
 
 def refuse_existing(batch: Batch) -> None:
@@ -82,29 +121,35 @@ def process_videos(batch: Batch, stop: StopRequest) -> Generator[Event]:
         WeightsError, UsageError: what is wrong with the network or the plan is wrong for all.
         OutputError: if `rows_to` cannot be written.
     """
-    wrong_for_all = (WeightsError, UsageError, *([OutputError] if batch.rows_to else []))
-    left = deque(enumerate(batch.jobs, start=1))
-    put_off = set[int]()
-    while left and not stop.asked:
-        number, job = left.popleft()
-        yield VideoStarted(job, number, len(batch.jobs))
+    queue = VideoQueue(batch.jobs)
+    while queue and not stop.asked:
+        started = queue.next()
+        yield started
         try:
-            with _called_by_its_name(job):
-                yield from _process(batch, job, stop)
+            yield from process_one(batch, started.job, stop)
         except StreamClosedError:  # nobody wants more rows
             return
         except BeingWrittenError as error:
-            if number not in put_off and left:  # by the end that run may have ended
-                put_off.add(number)
-                left.append((number, job))
-            elif len(batch.jobs) == 1 and not batch.existing.skip:
-                yield VideoFailed(job, error)
-            else:
-                yield VideoSkipped(job, "another run is writing it")
-        except wrong_for_all:
-            raise
-        except Exception as error:  # even a bug met by one video should spare the others
-            yield VideoFailed(job, error)
+            yield from queue.put_off(started, error, batch.existing)
+
+
+def process_one(batch: Batch, job: VideoJob, stop: StopRequest) -> Generator[Event]:
+    """Process one video of a batch; whatever is wrong with it alone is told by an event.
+
+    Raises:
+        BeingWrittenError: if another run is writing its outputs.
+        StreamClosedError: if nobody reads `rows_to` any more.
+        WeightsError, UsageError, OutputError: as `process_videos`.
+    """
+    try:
+        with _called_by_its_name(job):
+            yield from _process(batch, job, stop)
+    except (StreamClosedError, BeingWrittenError):
+        raise
+    except batch.wrong_for_all:
+        raise
+    except Exception as error:  # even a bug met by one video should spare the others
+        yield VideoFailed(job, error)
 
 
 @contextmanager
@@ -125,7 +170,7 @@ def _process(batch: Batch, job: VideoJob, stop: StopRequest) -> Generator[Event]
     if not todo.formats:
         yield VideoSkipped(job, "its outputs are there")
         return
-    yield from process_video(
+    events = process_video(
         job,
         batch.new_work(job, todo.earlier),
         todo.formats,
@@ -134,3 +179,11 @@ def _process(batch: Batch, job: VideoJob, stop: StopRequest) -> Generator[Event]
         notes=todo.notes,
         stop=stop,
     )
+    with closing(events):
+        for event in events:
+            if batch.needs_room and isinstance(event, DiskNeeded) and event.needed > event.free:
+                raise OutputError(
+                    f"{job.folder}: expected room for the results of {job.name}, about "
+                    f"{event.needed} bytes, found {event.free}; make room, or choose another -o"
+                )
+            yield event

@@ -27,6 +27,7 @@ from tubedet.cli.flow import flow
 from tubedet.cli.index import index
 from tubedet.cli.pretrain_flow import pretrain_flow
 from tubedet.cli.signals import exit_code_of_signal, heed_signals, ignore_signals
+from tubedet.cli.status import status
 from tubedet.cli.train import train
 from tubedet.cli.weights import list_weights, show_weights, verify_weights
 from tubedet.cli.weights_import import export, import_
@@ -112,6 +113,7 @@ def _weights() -> None:
 app.command("detect")(with_exit_codes(detect))
 app.command("flow")(with_exit_codes(flow))
 app.command("index")(with_exit_codes(index))
+app.command("status")(with_exit_codes(status))
 app.command("evaluate")(with_exit_codes(evaluate))
 app.command("evaluate-curve")(with_exit_codes(evaluate_curve))
 app.command("evaluate-table")(with_exit_codes(evaluate_table))

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,54 +16,61 @@ from tubedet.errors import EXIT_BATCH_FAILED, OutputError, UsageError, VideoErro
 
 if TYPE_CHECKING:
     from tubedet.batch.find_videos import FoundVideos
-    from tubedet.batch.many_videos import Batch
+    from tubedet.run.events import Event
+    from tubedet.run.stop import StopRequest
 
 PIPE = "-"
 
 
-def run_batch(batch: "Batch", view: RunView, found: "FoundVideos", *, strict: bool) -> None:
+def run_batch(
+    events_of: "Callable[[StopRequest], Generator[Event]]",
+    view: RunView,
+    found: "FoundVideos",
+    *,
+    strict: bool,
+    fail_fast: bool,
+) -> None:
     """Process videos to the end, or to where a signal asks to stop.
 
     Args:
-        batch: what is processed, and how.
+        events_of: processes the videos, until it is asked to stop.
         view: shows what happens.
         found: the videos, and what was left out of folders.
         strict: loss of any kind is a failure.
+        fail_fast: the first failure ends the run.
 
     Raises:
         KeyboardInterrupt: if a signal stopped the run, when its files are closed.
         TubedetError: what went wrong with the only video.
         typer.Exit: if some of several videos failed.
     """
-    from tubedet.batch.many_videos import process_videos
-
     unreadable = sum(note.loss for note in found.left_out)
-    only_one = len(batch.jobs) == 1 and not unreadable
+    only_one = len(found.jobs) == 1 and not unreadable
+    stopped_by_failure = False
     with stopping_on_signals() as stop:
         view.note_left_out(found.left_out)
-        with view, closing(process_videos(batch, stop)) as events:
+        with view, closing(events_of(stop)) as events:
             for event in events:
                 view.show(event)
+                if fail_fast and not stop.asked and (view.failures or (strict and view.lossy)):
+                    stop.asked = stopped_by_failure = True
         view.summarise()
-    if stop.asked:
+    if stop.asked and not stopped_by_failure:
         raise KeyboardInterrupt
     failed = view.failures
     if only_one and failed:
         raise failed[0]
     if only_one and strict and view.lossy:
-        raise VideoError(f"{batch.jobs[0].name}: something was lost, which --strict does not allow")
+        raise VideoError(f"{found.jobs[0].name}: something was lost, which --strict does not allow")
     if failed or unreadable or (strict and view.lossy):
-        complain(_what_failed(len(failed), view.lossy if strict else 0, unreadable, batch))
+        said = {
+            f"{len(failed)} of {len(found.jobs)} videos failed": failed,
+            f"{view.lossy} lost something, which --strict does not allow": strict and view.lossy,
+            "files or folders could not be read": unreadable,
+            "the others were left, as --fail-fast asks": stopped_by_failure,
+        }
+        complain("; ".join(words for words, count in said.items() if count))
         raise typer.Exit(EXIT_BATCH_FAILED)
-
-
-def _what_failed(failed: int, lossy: int, unreadable: int, batch: "Batch") -> str:
-    said = {
-        f"{failed} of {len(batch.jobs)} videos failed": failed,
-        f"{lossy} lost something, which --strict does not allow": lossy,
-        "files or folders could not be read": unreadable,
-    }
-    return "; ".join(words for words, count in said.items() if count)
 
 
 def refuse_empty_names(names: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from tubedet.errors import OutputError, TubedetError
+from tubedet.errors import OutputError, TubedetError, in_one_line
 
 NAMES_SHOWN = 5  # of absent clips
 
@@ -126,6 +126,7 @@ class RunView(_BarView):
         on_stderr: keep stdout free for rows.
         debug: show where unexpected errors come from.
         finds_boxes: say of how many frames.
+        is_job: the same command goes on from what was interrupted.
 
     Attributes:
         failures: of the videos so far.
@@ -133,15 +134,21 @@ class RunView(_BarView):
     """
 
     def __init__(
-        self, *, quiet: bool, on_stderr: bool, debug: bool, finds_boxes: bool = True
+        self,
+        *,
+        quiet: bool,
+        on_stderr: bool,
+        debug: bool,
+        finds_boxes: bool = True,
+        is_job: bool = False,
     ) -> None:
         self._console = Console(stderr=on_stderr, quiet=quiet)
         self._errors = Console(stderr=True, quiet=quiet)
-        self._debug = debug
+        self._debug, self._is_job = debug, is_job
         self.failures: list[Exception] = []
         self.lossy = 0
         self._outputs: list[Path] = []
-        self._kept: VideoDone | None = None
+        self._kept: dict[VideoJob, VideoDone] = {}
         self._in_lines = self._of_many = False
         found = ("with a box",) if finds_boxes else ()
         self._names = ("video", "frames", *found, "frames/s", "result")
@@ -152,34 +159,34 @@ class RunView(_BarView):
         self._blanks = [""] * len(numbers)
         self._table = Table(video, *numbers, result, box=box.SIMPLE)
         self._bar = _bar(self._console, _FramesPerSecond())
-        self._task = TaskID(0)
+        self._tasks: dict[VideoJob, TaskID] = {}  # one for each video at work, the latest last
 
     def show(self, event: "Event") -> None:
         """Move the bar, or note what became of a video."""
         from tubedet.run import events as happened
 
         match event:
-            case happened.FrameDone(done=done, total=total):
+            case happened.FrameDone(done=done, total=total, job=of_job):
                 # The container's frame count is a promise that the bar should not be tied to.
                 total = None if total is None else max(done, total)
-                self._bar.update(self._task, completed=done, total=total)
+                task = self._tasks[of_job or next(reversed(self._tasks))]
+                self._bar.update(task, completed=done, total=total)
             case happened.VideoStarted(job=job, number=number, of=of):
                 self._of_many = of > 1
                 self._in_lines = self._of_many and not self._console.is_terminal
-                if self._task in self._bar.task_ids:  # of a video that was put off
-                    self._bar.remove_task(self._task)
                 place = f"{number}/{of} " if of > 1 else ""
-                self._task = self._bar.add_task(_shown(place + job.video).plain, total=None)
-                self._kept = None
+                self._take_bar_away(job)  # of a video that was put off
+                self._tasks[job] = self._bar.add_task(_shown(place + job.video).plain, total=None)
             case happened.DiskNeeded(needed=needed, free=free):
-                room = f"{_gigabytes(needed)} of .flo files, {_gigabytes(free)} are free"
+                what = ".flo files" if event.of_flo else "results"
+                room = f"{_gigabytes(needed)} of {what}, {_gigabytes(free)} are free"
                 self._note(f"{event.job.video}: about {room}")
             case happened.VideoSkipped(job=job, reason=reason):
                 self._close(job, *self._blanks, f"skipped: {reason}")
             case happened.VideoFailed(job=job, error=error):
                 self._fail(job, error)
             case happened.VideoDone(partial=True):
-                self._kept = event
+                self._kept[event.job] = event
             case happened.VideoDone():
                 self._finish(event, "done, with loss" if event.has_loss else "done")
 
@@ -193,10 +200,12 @@ class RunView(_BarView):
 
     def summarise(self) -> None:
         """Show the table, and where the results are."""
-        kept = self._kept
         # Flow depends on no earlier frame, and stdin is another file every time.
-        goes_on = kept and kept.outputs and kept.found is not None and not kept.job.shown_as
-        if kept:
+        goes_on = any(
+            kept.outputs and kept.found is not None and not kept.job.shown_as
+            for kept in self._kept.values()
+        )
+        for kept in list(self._kept.values()):
             self._finish(kept, "stopped early")
         if self._table.row_count and not self._in_lines:
             self._console.print(self._table)
@@ -207,7 +216,8 @@ class RunView(_BarView):
         elif folders:
             _print_line(self._console, f"Results are in {os.path.commonpath(folders)}")
         if goes_on:
-            _print_line(self._console, "The same command with --resume goes on from there")
+            command = "The same command" if self._is_job else "The same command with --resume"
+            _print_line(self._console, f"{command} goes on from there")
 
     def _finish(self, done: "VideoDone", result: str) -> None:
         self.lossy += done.has_loss
@@ -217,25 +227,28 @@ class RunView(_BarView):
         self._outputs += done.outputs
         for note in done.notes:
             self._note(f"{done.job.video}: {note.text}")
-        self._kept = None
+        self._kept.pop(done.job, None)
 
     def _fail(self, job: "VideoJob", error: Exception) -> None:
         if self._debug:
             show_traceback(error)
         if self._of_many:
             complain(explain(error, offer_debug=not self._debug))
-        if self._kept is not None and self._kept.outputs:
-            names = ", ".join(str(path) for path in self._kept.outputs)
-            complain(f"{job.name}: {self._kept.frames} frames were done and are kept: {names}")
+        if (kept := self._kept.pop(job, None)) and kept.outputs:
+            names = ", ".join(str(path) for path in kept.outputs)
+            complain(f"{job.name}: {kept.frames} frames were done and are kept: {names}")
         self.failures.append(error)
         self._close(job, *self._blanks, "failed")
-        self._kept = None
+
+    def _take_bar_away(self, job: "VideoJob") -> None:
+        if (task := self._tasks.pop(job, None)) is not None:
+            self._bar.remove_task(task)
 
     def _note(self, line: str) -> None:
         _print_line(self._errors, line, style="yellow")
 
     def _close(self, job: "VideoJob", *cells: str) -> None:
-        self._bar.remove_task(self._task)
+        self._take_bar_away(job)
         *numbers, result = cells
         style = "red" if result == "failed" else ""
         self._table.add_row(_shown(job.video), *numbers, Text(result, style=style))
@@ -284,10 +297,8 @@ def report_notes(notes: Iterable["Note"]) -> None:
 
 def explain(error: Exception, *, offer_debug: bool) -> str:
     """An error in one line; what we did not foresee is called by its type."""
-    if isinstance(error, TubedetError):
-        return str(error)
-    offer = "; --debug shows where it comes from" if offer_debug else ""
-    return f"unexpected {type(error).__name__}: {error}{offer}"
+    offer_debug = offer_debug and not isinstance(error, TubedetError)
+    return in_one_line(error) + ("; --debug shows where it comes from" if offer_debug else "")
 
 
 def _bar(console: Console, *speed: ProgressColumn) -> Progress:

@@ -1,12 +1,13 @@
 """`tubedet detect`: videos in, annotated videos and rows out."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tubedet.cli import detect_options as options
 from tubedet.cli.batch_run import PIPE
-from tubedet.cli.console import mention
 from tubedet.cli.video_command import VideoCommand, refuse_both
 from tubedet.errors import OutputError, UsageError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tubedet.batch.many_videos import NewWork
     from tubedet.run.earlier_rows import EarlierRows
     from tubedet.run.jobs import VideoJob
+    from tubedet.run.plan import RunPlan
     from tubedet.run.work import Work
 
 
@@ -27,6 +29,10 @@ def detect(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     resume: options.Resume = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    workers: options.Workers = 1,
+    fail_fast: options.FailFast = False,
     strict: options.Strict = False,
     start: options.Start = None,
     end: options.End = None,
@@ -55,13 +61,12 @@ def detect(
 ) -> None:
     """Find actions in videos; write annotated videos and tables.
 
-    clip.mp4 gives clip.tubedet.mp4 and clip.csv, and clip.meta.json says how they were made.
+    clip.mp4 gives clip.tubedet.mp4 and clip.csv, and clip.meta.json says how they were made. Over a
+    folder or several videos, a run does what is missing, changed or failed, and tubedet status says
+    what became of each.
     """
-    from tubedet import pipeline
     from tubedet.batch.earlier_results import Existing
-    from tubedet.run.detection import DetectionWork
     from tubedet.run.plan import RunPlan
-    from tubedet.tubes.best_box import SelectionRule
     from tubedet.video.preprocess import require_flow_images
     from tubedet.video.time_range import TimeRange
 
@@ -74,6 +79,7 @@ def detect(
             "-o -": to_stdout,
         }
     )
+    refuse_both({"--workers": workers > 1, "-o -": to_stdout})
     refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
     if "segments" in chosen and not link:
@@ -81,40 +87,28 @@ def detect(
     span = TimeRange.from_options(start, end, duration)
     require_flow_images(flow_images)
 
-    def load() -> "NewWork":
-        detector = pipeline.load_detector(
-            weights,
-            device=device,
-            precision=precision,
-            compile=compile,
-            latency=latency,
-            runtime=runtime,
-            told=(lambda _: None) if quiet else mention,
-        )
-        plan = RunPlan(
+    load = LoadDetection(
+        weights=weights,
+        precision=precision,
+        compile=compile,
+        latency=latency,
+        runtime=runtime,
+        plan=RunPlan(
             span=span,
             stride=stride,
             max_frames=max_frames,
             video_stream=video_stream,
-            rule=SelectionRule(
-                min_score=detector.min_score if min_score is None else min_score,
-                classes=_known_classes(classes, detector.class_names),
-                max_boxes=None if all_boxes else max_boxes or 1,
-                nms_iou=nms_iou,
-            ),
             batch_size=batch_size,
             flow_images=flow_images,
             link=link,
             smooth=not no_smoothing,
             find_cuts=cuts,
-        )
-
-        def new_work(job: "VideoJob", earlier: "EarlierRows | None") -> "Work":
-            images = flow_images / job.place if flow_images else None
-            return DetectionWork(detector, plan, flow_images=images, earlier=earlier)
-
-        return new_work
-
+        ),
+        min_score=min_score,
+        classes=tuple(classes or ()),
+        max_boxes=None if all_boxes else max_boxes or 1,
+        nms_iou=nms_iou,
+    )
     VideoCommand(
         videos=videos,
         output=output,
@@ -123,12 +117,69 @@ def detect(
         existing=Existing(overwrite=overwrite, skip=skip_existing, resume=resume),
         name=name,
         video_stream=video_stream,
+        device=device,
+        include=include or (),
+        exclude=exclude or (),
+        workers=workers,
+        fail_fast=fail_fast,
         rows_to=_stdout() if to_stdout else None,
         spreadsheet_safe=spreadsheet_safe,
         strict=strict,
         quiet=quiet,
         debug=debug,
     ).run(load)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadDetection:
+    """Loads the network, from which it makes the work of each video; can be sent to a process.
+
+    Attributes:
+        weights, precision, compile, latency, runtime: see `load_detector`.
+        plan: without its rule, which takes `min_score` from the weights if there is none.
+        classes: of boxes that are reported; all if there is none.
+        max_boxes, nms_iou: see `SelectionRule`.
+    """
+
+    weights: str | None
+    precision: str
+    compile: bool
+    latency: str
+    runtime: str
+    plan: "RunPlan"
+    min_score: float | None
+    classes: Sequence[str]
+    max_boxes: int | None
+    nms_iou: float
+
+    def __call__(self, device: str, told: Callable[[str], None]) -> "NewWork":
+        """Load it onto a device; errors as `load_detector`, and UsageError for unknown classes."""
+        from tubedet import pipeline
+        from tubedet.run.detection import DetectionWork
+        from tubedet.tubes.best_box import SelectionRule
+
+        detector = pipeline.load_detector(
+            self.weights,
+            device=device,
+            precision=self.precision,
+            compile=self.compile,
+            latency=self.latency,
+            runtime=self.runtime,
+            told=told,
+        )
+        rule = SelectionRule(
+            min_score=detector.min_score if self.min_score is None else self.min_score,
+            classes=_known_classes(self.classes, detector.class_names),
+            max_boxes=self.max_boxes,
+            nms_iou=self.nms_iou,
+        )
+        plan = replace(self.plan, rule=rule)
+
+        def new_work(job: "VideoJob", earlier: "EarlierRows | None") -> "Work":
+            images: Path | None = plan.flow_images / job.place if plan.flow_images else None
+            return DetectionWork(detector, plan, flow_images=images, earlier=earlier)
+
+        return new_work
 
 
 def _stdout() -> TextIO:
@@ -148,9 +199,7 @@ def _choose_formats(given: Sequence[str] | None, *, to_stdout: bool) -> list[str
     return chosen
 
 
-def _known_classes(
-    wanted: Sequence[str] | None, class_names: Sequence[str]
-) -> frozenset[str] | None:
-    if unknown := sorted(set(wanted or ()) - set(class_names)):
+def _known_classes(wanted: Sequence[str], class_names: Sequence[str]) -> frozenset[str] | None:
+    if unknown := sorted(set(wanted) - set(class_names)):
         raise UsageError(f"--class {unknown[0]}: not one of {', '.join(class_names)}")
     return frozenset(wanted) if wanted else None

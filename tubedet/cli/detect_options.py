@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 OUTPUT, RANGE, NETWORK, BOXES, MESSAGES = "Output", "Range", "Network", "Boxes", "Messages"
+FOLDERS = "Folders and several videos"
 
 Videos = Annotated[
     list[str],
@@ -45,7 +46,8 @@ SkipExisting = Annotated[
     Option(
         "--skip-existing",
         help="Leave out videos whose results are all there, whole, and made of the same file with "
-        "the same weights and settings; make others anew.",
+        "the same weights and settings; make others anew. Over folders or several videos this, and "
+        "going on from what was interrupted, is what happens anyway.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -56,6 +58,43 @@ Resume = Annotated[
         help="Go on from what an interrupted run with the same settings left; otherwise as "
         "--skip-existing.",
         rich_help_panel=OUTPUT,
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    Option(
+        metavar="PATTERN",
+        help="Of the videos in folders take only those whose path below the folder fits, or whose "
+        "name, or a folder's on the way there: '*.mp4', cam1, 'cam1/*_l.*'; * stands for / too, "
+        "case doesn't count; repeatable.",
+        show_default="all",
+        rich_help_panel=FOLDERS,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    Option(
+        metavar="PATTERN",
+        help="Leave out videos and folders that fit, which wins over --include; repeatable.",
+        rich_help_panel=FOLDERS,
+    ),
+]
+Workers = Annotated[
+    int,
+    Option(
+        min=1,
+        metavar="N",
+        help="Process N videos at a time, with a network each: one for each GPU, or on a CPU for "
+        "each pair of cores, which they share.",
+        rich_help_panel=FOLDERS,
+    ),
+]
+FailFast = Annotated[
+    bool,
+    Option(
+        "--fail-fast",
+        help="End with the first video that fails; what the others at work have is kept.",
+        rich_help_panel=FOLDERS,
     ),
 ]
 Name = Annotated[

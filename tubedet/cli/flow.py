@@ -1,6 +1,8 @@
 """`tubedet flow`: videos in, their optical flow out."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
@@ -12,6 +14,7 @@ from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
     from tubedet.batch.many_videos import NewWork
+    from tubedet.run.plan import FramePlan
 
 Formats = Annotated[
     list[str] | None,
@@ -73,6 +76,10 @@ def flow(
     name: options.Name = None,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    workers: options.Workers = 1,
+    fail_fast: options.FailFast = False,
     strict: options.Strict = False,
     start: options.Start = None,
     end: options.End = None,
@@ -94,9 +101,7 @@ def flow(
     if output == PIPE:
         raise UsageError("-o - is for rows of `tubedet detect`: name a folder")
     refuse_both({"--overwrite": overwrite, "--skip-existing": skip_existing})
-    from tubedet import pipeline
     from tubedet.batch.earlier_results import Existing
-    from tubedet.run.flow import FlowWork
     from tubedet.run.plan import FramePlan
     from tubedet.video.time_range import TimeRange
     from tubedet.writers.formats import choose_formats
@@ -108,11 +113,6 @@ def flow(
         video_stream=video_stream,
     )
     seen = _parse_size(size) if size is not None else None
-
-    def load() -> "NewWork":
-        estimator = pipeline.load_flow_estimator(weights, device=device, size=seen)
-        return lambda job, earlier: FlowWork(estimator, plan)
-
     VideoCommand(
         videos=videos,
         output=output,
@@ -121,10 +121,32 @@ def flow(
         existing=Existing(overwrite=overwrite, skip=skip_existing),
         name=name,
         video_stream=video_stream,
+        device=device,
+        include=include or (),
+        exclude=exclude or (),
+        workers=workers,
+        fail_fast=fail_fast,
         strict=strict,
         quiet=quiet,
         debug=debug,
-    ).run(load)
+    ).run(LoadFlow(weights, seen, plan))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFlow:
+    """Loads the flow network, from which it makes the work of each video; see `LoadDetection`."""
+
+    weights: str | None
+    size: tuple[int, int] | None
+    plan: "FramePlan"
+
+    def __call__(self, device: str, told: Callable[[str], None]) -> "NewWork":
+        """Load it onto a device; errors as `load_flow_estimator`."""
+        from tubedet import pipeline
+        from tubedet.run.flow import FlowWork
+
+        estimator = pipeline.load_flow_estimator(self.weights, device=device, size=self.size)
+        return lambda job, earlier: FlowWork(estimator, self.plan)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -1,17 +1,20 @@
 """What `tubedet detect` and `tubedet flow` share: from inputs and options to a run over videos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tubedet.cli.batch_run import refuse_empty_names, run_batch, stdin_as_file
-from tubedet.cli.console import RunView
+from tubedet.cli.console import RunView, mention
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
     from tubedet.batch.earlier_results import Existing
-    from tubedet.batch.many_videos import NewWork
+    from tubedet.batch.worker import Load
+    from tubedet.run.events import Event
+    from tubedet.run.jobs import VideoJob
+    from tubedet.run.stop import StopRequest
     from tubedet.writers.formats import Kind
 
 
@@ -29,6 +32,10 @@ class VideoCommand:
         existing: what may be done with results that are there.
         name: stem of the results of an only video.
         video_stream: number of the video stream, from 1.
+        device: of the network, as `load_detector` takes it.
+        include, exclude: see `Wanted`.
+        workers: so many videos at a time.
+        fail_fast: the first failure ends the run.
         rows_to: stream of JSON lines instead of files.
         spreadsheet_safe: text that looks like a formula is marked in CSV.
         strict: loss of any kind is a failure.
@@ -42,20 +49,28 @@ class VideoCommand:
     existing: "Existing"
     name: str | None
     video_stream: int | None
+    device: str
+    include: Sequence[str]
+    exclude: Sequence[str]
+    workers: int
+    fail_fast: bool
     rows_to: TextIO | None = None
     spreadsheet_safe: bool = False
     strict: bool
     quiet: bool
     debug: bool
 
-    def run(self, load: Callable[[], "NewWork"]) -> None:
+    def run(self, load: "Load") -> None:
         """Find the videos, load the network and process them; errors as `run_batch`.
 
-        Args:
-            load: the network, from which it makes the work of each video.
+        Videos of folders, or several, are a job: it goes on where an earlier one has ended, unless
+        the options say otherwise, and a manifest tells what became of each.
         """
+        from tubedet.batch.earlier_results import GO_ON, Existing
         from tubedet.batch.find_videos import find_videos
-        from tubedet.batch.many_videos import Batch, check_readable, refuse_existing
+        from tubedet.batch.folder_search import Wanted
+        from tubedet.batch.manifest import Manifest
+        from tubedet.batch.many_videos import check_readable
         from tubedet.writers.formats import output_suffixes
 
         refuse_empty_names((*self.videos, self.output))
@@ -67,29 +82,82 @@ class VideoCommand:
             )
         suffixes = () if self.rows_to else output_suffixes(self.kind, self.formats)
         with stdin_as_file(self.videos) as inputs:
-            shown_as = {path: name for path, name in inputs.items() if name}
             found = find_videos(
-                inputs, folder, suffixes=suffixes, name=self.name, shown_as=shown_as
+                inputs,
+                folder,
+                suffixes=suffixes,
+                name=self.name,
+                shown_as={path: name for path, name in inputs.items() if name},
+                wanted=Wanted(self.include, self.exclude),
             )
-            if len(found.jobs) == 1 and not found.left_out:
+            several = found.of_folders or len(found.jobs) > 1
+            is_job = self.rows_to is None and several
+            if not several and not found.left_out:
                 # A mistyped name should not wait for the network.
                 check_readable(found.jobs[0], self.video_stream)
-            batch = Batch(
-                jobs=found.jobs,
-                new_work=load(),
-                formats=self.formats,
-                existing=self.existing,
-                rows_to=self.rows_to,
-                spreadsheet_safe=self.spreadsheet_safe,
-            )
-            refuse_existing(batch)
+            existing = GO_ON if is_job and self.existing == Existing() else self.existing
+            process = self._process_with(load, found.jobs, existing, is_job=is_job)
+            manifest = Manifest(folder, self.kind) if is_job else None
             view = RunView(
                 quiet=self.quiet,
                 on_stderr=self.rows_to is not None,
                 debug=self.debug,
                 finds_boxes=self.kind == "boxes",
+                is_job=is_job,
             )
-            run_batch(batch, view, found, strict=self.strict)
+
+            def events_of(stop: "StopRequest") -> "Generator[Event]":
+                if manifest is None:
+                    return process(stop)
+                view.note_left_out(manifest.notes)
+                return manifest.recorded(found.jobs, inputs, process(stop))
+
+            run_batch(events_of, view, found, strict=self.strict, fail_fast=self.fail_fast)
+
+    def _process_with(
+        self, load: "Load", jobs: "Sequence[VideoJob]", existing: "Existing", *, is_job: bool
+    ) -> "Callable[[StopRequest], Generator[Event]]":
+        """What processes the videos, in this process or in others.
+
+        Raises:
+            OutputError: if outputs are in the way.
+            TubedetError: from `load`.
+        """
+        from tubedet.batch.earlier_results import GO_ON
+        from tubedet.batch.manifest import network_loaded
+        from tubedet.batch.many_videos import Batch, process_videos, refuse_existing
+        from tubedet.batch.worker import WorkerSetup
+        from tubedet.batch.workers import process_in_workers
+
+        told: Callable[[str], None] = (lambda _: None) if self.quiet else mention
+        if (workers := min(self.workers, len(jobs))) > 1:
+            setup = WorkerSetup(
+                load=load,
+                device=self.device,
+                workers=workers,
+                kind=self.kind,
+                formats=tuple(self.formats),
+                existing=existing,
+                spreadsheet_safe=self.spreadsheet_safe,
+            )
+            return lambda stop: process_in_workers(jobs, setup, stop, told)
+        batch = Batch(
+            jobs=jobs,
+            new_work=load(self.device, told),
+            formats=self.formats,
+            existing=existing,
+            rows_to=self.rows_to,
+            spreadsheet_safe=self.spreadsheet_safe,
+            needs_room=is_job,
+        )
+        if existing != GO_ON:
+            refuse_existing(batch)
+
+        def process(stop: "StopRequest") -> "Generator[Event]":
+            yield network_loaded(jobs[0], batch.new_work(jobs[0], None))
+            yield from process_videos(batch, stop)
+
+        return process
 
 
 def refuse_both(given: dict[str, bool]) -> None:

@@ -1,11 +1,19 @@
 """What happens while videos are processed, for whoever shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from tubedet.notes import Note
 from tubedet.run.jobs import VideoJob
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLoaded:
+    """What every result will be made with: hashes of the settings and of the checkpoint file."""
+
+    settings_sha256: str | None
+    weights_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +27,27 @@ class VideoStarted:
 
 @dataclass(frozen=True, slots=True)
 class DiskNeeded:
-    """The outputs will take about so many bytes, of which `free` are there."""
+    """The outputs will take about so many bytes, `free` are there; said if it is much or too much.
+
+    `of_flo` are `.flo` files, beside which nothing else counts.
+    """
 
     job: VideoJob
     needed: int
     free: int
+    of_flo: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class FrameDone:
-    """So many frames are written; `total` follows the container's word, and may be wrong."""
+    """So many frames are written; `total` follows the container's word, and may be wrong.
+
+    `job` is given where several videos are at work at once.
+    """
 
     done: int
     total: int | None
+    job: VideoJob | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +96,6 @@ class VideoFailed:
     error: Exception
 
 
-Event: TypeAlias = VideoStarted | DiskNeeded | FrameDone | VideoDone | VideoSkipped | VideoFailed
+Event: TypeAlias = (
+    NetworkLoaded | VideoStarted | DiskNeeded | FrameDone | VideoDone | VideoSkipped | VideoFailed
+)

@@ -1,6 +1,6 @@
 """The tally of one run over one video, from which its meta and its report are made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,8 @@ from tubedet.writers.run_meta import RunMeta, as_asked
 from tubedet.writers.target import OutputTarget
 from tubedet.writers.transaction import OutputTransaction
 from tubedet.writers.writer import FrameResult
+
+PIXELS_A_BYTE = 80  # of a usual MP4, as `writers.mp4_recording` encodes
 
 
 class VideoRun:
@@ -98,11 +100,20 @@ class VideoRun:
         else:
             self.outputs.discard()
 
-    def flo_bytes(self) -> int:
-        """About how much room `.flo` files of the expected frames take."""
+    def bytes_needed(self, formats: Collection[str]) -> int:
+        """About how much room the outputs of the expected frames take; tables count as nothing.
+
+        An MP4 takes what the source takes, or a tenth of a bit a pixel if that is less.
+        """
         info = self._reader.info
-        frames = -(-(self.expected_frames or 0) // self._work.plan.stride)
-        return frames * (8 * info.width * info.height + 12)
+        pixels = info.width * info.height
+        frames = self.expected_frames or 0
+        if "flo" in formats:
+            return -(-frames // self._work.plan.stride) * (8 * pixels + 12)
+        if "mp4" not in formats:
+            return 0
+        of_source = self._source.get("bytes", 0) * frames // (info.promised_frames or 1)
+        return min(of_source, frames * pixels // PIXELS_A_BYTE)
 
     def report(self) -> VideoDone:
         """What became of the video."""

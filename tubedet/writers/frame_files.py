@@ -33,7 +33,6 @@ class FrameFilesWriter(Writer):
     def __init__(self, target: OutputTarget) -> None:
         """Make the hidden folder, empty."""
         super().__init__(target)
-        self.path = target.hidden_path(self.file_suffix)
         final = target.path(self.suffix)
         with self.errors():
             if final.exists() and not final.is_dir():
@@ -87,6 +86,11 @@ class FrameFilesWriter(Writer):
         """Remove the hidden folder."""
         with self.errors():
             rmtree(self.path, ignore_errors=not self.path.exists())
+
+    @classmethod
+    def hidden_suffix(cls) -> str:
+        """Formats that share a folder are written apart."""
+        return cls.file_suffix
 
     @classmethod
     def files_of(cls, final: Path) -> list[Path]:

@@ -47,7 +47,12 @@ class OutputTarget:
 
     def hidden_path(self, suffix: str) -> Path:
         """The file while it is written, which a later run of the same target writes over."""
-        return self.folder.absolute() / f".{self.stem}{suffix}.part"
+        return hidden_path(self.folder, self.stem, suffix)
+
+
+def hidden_path(folder: Path, stem: str, suffix: str) -> Path:
+    """See `OutputTarget.hidden_path`."""
+    return folder.absolute() / f".{stem}{suffix}.part"
 
 
 def partial_path(folder: Path, stem: str, suffix: str, number: int) -> Path:

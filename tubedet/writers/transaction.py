@@ -12,14 +12,15 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 from tubedet.errors import OutputError
 from tubedet.notes import Note
-from tubedet.writers.formats import META_SUFFIXES, Kind, writer_class
+from tubedet.writers.formats import META_SUFFIXES, WRITERS, Kind, writer_class
 from tubedet.writers.partial_results import Results, describe, free_number, partial_results
-from tubedet.writers.run_lock import RunLock
+from tubedet.writers.run_lock import BeingWrittenError, RunLock
 from tubedet.writers.run_meta import RunMeta
-from tubedet.writers.target import OutputTarget
+from tubedet.writers.target import OutputTarget, hidden_path
 from tubedet.writers.writer import FrameResult, Writer, output_errors
 
 META_BYTES = 16_384  # kept free from the beginning, so that a full disk has room for the meta
@@ -138,6 +139,7 @@ class OutputTransaction:
             raise
         self._ended = True
         try:
+            self._announce({name: self._target.path(w.suffix) for name, w in self._all()})
             names, problem = self._give_names()
             self._write_meta(self._meta_path, names, self._what_stays(names))
             self._remove_superseded(names)
@@ -243,6 +245,19 @@ class OutputTransaction:
                 f"{self._target.stem}.partial.*"
             )
 
+    def _announce(self, names: Mapping[str, Path]) -> None:
+        """Say in the hidden meta which files will have which names; see `clear_after_kill`.
+
+        Where the disk has no room for that, it is done without.
+        """
+        outputs = {
+            name: {**describe(self._kind, name, writer.path), "name": names[name].name}
+            for name, writer in self._all()
+        }
+        meta = replace(self._target.run_meta(), outputs=outputs)
+        with suppress(OSError), self._hidden_meta.open("r+b") as file:
+            file.write(meta.to_json().encode())  # blanks that follow are JSON, too
+
     def _give_names(self) -> tuple[dict[str, Path], OutputError | None]:
         """Every output where it belongs, or else under its partial name, or else nowhere."""
         names: dict[str, Path] = {}
@@ -262,10 +277,12 @@ class OutputTransaction:
 
     def _name_partial(self) -> None:
         number = self._free_number(list(self._writers))
+        partial = {name: self._target.partial_path(w.suffix, number) for name, w in self._all()}
+        self._announce(partial)
         names: dict[str, Path] = {}
-        for name, writer in self._in_order():
+        for name, _ in self._in_order():
             try:
-                names |= self._renamed(name, self._target.partial_path(writer.suffix, number))
+                names |= self._renamed(name, partial[name])
             except OutputError as error:
                 self._drop(name, error)
         meta_path = self._target.partial_path(META_SUFFIXES[self._kind], number)
@@ -329,3 +346,28 @@ class OutputTransaction:
         with suppress(OSError):  # not empty
             for folder in self._made_folders:
                 folder.rmdir()
+
+
+def clear_after_kill(kind: Kind, folder: Path, stem: str) -> None:
+    """Remove what a killed run has left of a video's outputs; nothing if a run is at work there.
+
+    That is its hidden files, and outputs that had their names already, but not yet their meta.
+
+    Raises:
+        OutputError: if something cannot be removed.
+    """
+    lock_path = hidden_path(folder, stem, f".{kind}.lock")
+    if not Writer.files_of(lock_path):  # it is the first to come, and the last to go
+        return
+    meta_path = hidden_path(folder, stem, META_SUFFIXES[kind])
+    with suppress(BeingWrittenError), RunLock(lock_path, folder / f"{stem}{META_SUFFIXES[kind]}"):
+        if announced := Results.read(kind, meta_path):
+            announced.delete_outputs()
+        for each in WRITERS[kind].values():
+            path = hidden_path(folder, stem, each.hidden_suffix())
+            with output_errors(path):
+                if path.is_dir():
+                    rmtree(path)
+                path.unlink(missing_ok=True)
+        with output_errors(meta_path):
+            meta_path.unlink(missing_ok=True)

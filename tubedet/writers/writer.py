@@ -61,7 +61,7 @@ class Writer(ABC):
         """Make the hidden file or folder, so that an unwritable place is found at once."""
         self.target = target
         self.notes: list[Note] = []
-        self.path = target.hidden_path(self.suffix)
+        self.path = target.hidden_path(self.hidden_suffix())
 
     @abstractmethod
     def write(self, result: FrameResult) -> None:
@@ -87,6 +87,11 @@ class Writer(ABC):
         """Remove the hidden file."""
         with self.errors():
             self.path.unlink(missing_ok=True)
+
+    @classmethod
+    def hidden_suffix(cls) -> str:
+        """Of the hidden file or folder."""
+        return cls.suffix
 
     @classmethod
     def files_of(cls, final: Path) -> list[Path]:
