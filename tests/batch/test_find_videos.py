@@ -10,6 +10,7 @@ import pytest
 
 from tests.synthetic_video import write_video
 from tubedet.batch.find_videos import FoundVideos, find_videos
+from tubedet.batch.folder_search import Wanted
 from tubedet.errors import UsageError
 from tubedet.video.file_names import VIDEO_SUFFIXES
 
@@ -641,3 +642,66 @@ def test_an_input_is_shown_as_told_and_told_apart_from_a_file_of_that_name(tmp_p
     assert [job.name for job in found.jobs] == ["stdin", str(other)]
     assert found.jobs[1].stem == "day-stdin"
     assert "x7" not in found.jobs[0].stem + found.jobs[0].video  # the folder's name is made up
+
+
+# What is chosen
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "taken"),
+    [
+        ((), (), ["a.mp4", "B.MP4", "cam1/a.avi", "cam1/raw/x.mp4", "cam2/a.avi"]),
+        (("*.mp4",), (), ["a.mp4", "B.MP4", "cam1/raw/x.mp4"]),
+        (("a.*",), (), ["a.mp4", "cam1/a.avi", "cam2/a.avi"]),
+        (("cam1",), (), ["cam1/a.avi", "cam1/raw/x.mp4"]),
+        (("cam1/*",), (), ["cam1/a.avi", "cam1/raw/x.mp4"]),
+        (("cam1/*.avi", "b.mp4"), (), ["B.MP4", "cam1/a.avi"]),
+        ((), ("RAW/",), ["a.mp4", "B.MP4", "cam1/a.avi", "cam2/a.avi"]),
+        ((), ("cam?",), ["a.mp4", "B.MP4"]),
+        ((), ("cam[13]/*", "a.mp4"), ["B.MP4", "cam2/a.avi"]),
+        (("cam1",), ("raw",), ["cam1/a.avi"]),
+        (("a.mp4",), ("*.mp4",), None),
+        ((), ("am1",), ["a.mp4", "B.MP4", "cam1/a.avi", "cam1/raw/x.mp4", "cam2/a.avi"]),
+    ],
+)
+def test_patterns_choose_among_the_videos_of_a_folder_and_exclude_wins(
+    tmp_path: Path, include: Sequence[str], exclude: Sequence[str], taken: list[str] | None
+) -> None:
+    folder = touch(
+        tmp_path / "cam1 in", "a.mp4", "B.MP4", "cam1/a.avi", "cam1/raw/x.mp4", "cam2/a.avi"
+    )
+    wanted = Wanted(include, exclude)
+    if taken is None:
+        with pytest.raises(UsageError, match="leave nothing"):
+            find_videos([folder], tmp_path / "out", suffixes=DETECT, wanted=wanted)
+        return
+    found = find_videos([folder], tmp_path / "out", suffixes=DETECT, wanted=wanted)
+    assert sorted(videos(found), key=str.casefold) == taken
+    assert bool(found.left_out) == (len(taken) < 5)
+
+
+def test_a_file_that_is_named_is_taken_whatever_the_patterns(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    wanted = Wanted(exclude=("*",))
+    found = find_videos([tmp_path / "a.mp4"], tmp_path / "out", suffixes=DETECT, wanted=wanted)
+    assert videos(found) == ["a.mp4"]
+
+
+def test_an_excluded_folder_is_not_looked_into(tmp_path: Path) -> None:
+    """It may be one that nobody may read, which would be a loss."""
+    touch(tmp_path, "a.mp4", "lost+found/x.mp4")
+    wanted = Wanted(exclude=("lost+found",))
+    found = find_videos([tmp_path], tmp_path / "out", suffixes=DETECT, wanted=wanted)
+    assert videos(found) == ["a.mp4"]
+    assert notes(found) == [
+        f"1 video or folder left out by --include and --exclude: {tmp_path / 'lost+found'}"
+    ]
+
+
+def test_whether_videos_come_from_folders_is_known(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.mp4", "frames/1.png", "frames/2.png", "empty/notes.txt")
+    of_folders = [
+        search(tmp_path / name, output=tmp_path / "out").of_folders
+        for name in ("in", "in/a.mp4", "frames", "empty")
+    ]
+    assert of_folders == [True, False, False, False]

@@ -1,6 +1,8 @@
 """All outputs of a run as one: ended once, and none taken along by another's failure."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from tubedet.writers.formats import ROW_FORMATS, WRITERS, Kind
 from tubedet.writers.jsonl import JsonlWriter
 from tubedet.writers.mp4 import Mp4Writer
 from tubedet.writers.run_meta import RunMeta
-from tubedet.writers.transaction import META_BYTES, OutputTransaction
+from tubedet.writers.transaction import META_BYTES, OutputTransaction, clear_after_kill
 from tubedet.writers.writer import FrameResult, Writer
 
 ALL = list(WRITERS["boxes"])
@@ -561,3 +563,67 @@ def test_a_disk_that_is_full_from_the_beginning_is_left_as_it_was(
         with pytest.raises(OutputError, match=r"clip\.meta\.json: No space left"):
             OutputTransaction("boxes", ["csv"], target_for(disk / "out", source))
         assert names(disk) == []
+
+
+# What a killed run has left
+
+KILLED_WHILE_NAMES_ARE_GIVEN = """
+import os, sys
+from pathlib import Path
+from tests.output_targets import frames_of, result, target_for
+from tubedet.writers.csv import CsvWriter
+from tubedet.writers.transaction import OutputTransaction
+
+source, folder, kind, ending, renamed = sys.argv[1:]
+def killed(*_):
+    os._exit(9)
+
+OutputTransaction._write_meta = killed
+if renamed == "csv":  # all other names are missing
+    rename = CsvWriter.rename
+    CsvWriter.rename = lambda writer, final: (rename(writer, final), killed())
+formats = ["mp4", "csv", "json"] if kind == "boxes" else ["mp4", "flo"]
+outputs = OutputTransaction(kind, formats, target_for(Path(folder), Path(source)), overwrite=True)
+for frame in frames_of(Path(source)):
+    if kind == "flow":
+        import numpy as np
+        from tubedet.writers.writer import FrameResult
+        outputs.write(FrameResult(frame, None, np.ones((2, 48, 64), np.float32)))
+    else:
+        outputs.write(result(frame))
+getattr(outputs, ending)()
+"""
+
+
+@pytest.mark.parametrize("renamed", ["csv", "all"])
+@pytest.mark.parametrize("ending", ["commit", "keep_partial"])
+@pytest.mark.parametrize("kind", ["boxes", "flow"])
+def test_what_was_named_but_not_told_of_when_a_run_was_killed_is_cleared(
+    source: Path, folder: Path, kind: Kind, ending: str, renamed: str
+) -> None:
+    """Otherwise they would pass for the user's own, and be in the way for ever."""
+    folder.mkdir()
+    theirs = {"clip.txt": b"dear", ".clip2.csv.part": b"another run's", "clip2.csv": b"dear"}
+    for name, data in theirs.items():
+        (folder / name).write_bytes(data)
+    command = [sys.executable, "-c", KILLED_WHILE_NAMES_ARE_GIVEN]
+    killed = subprocess.run(
+        [*command, str(source), str(folder), kind, ending, renamed],
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert killed.returncode == 9
+    left = set(names(folder)) - set(theirs)
+    assert any(not name.startswith(".") for name in left), "some have their names"
+    clear_after_kill(kind, folder, "clip")
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == theirs
+
+
+def test_nothing_is_cleared_while_a_run_is_at_work(begin: Begin, folder: Path) -> None:
+    outputs = begin(["csv"])
+    before = names(folder)
+    clear_after_kill("boxes", folder, "clip")
+    assert names(folder) == before
+    outputs.commit()
+    clear_after_kill("boxes", folder, "clip")
+    assert names(folder) == ["clip.csv", "clip.meta.json"]

@@ -75,6 +75,7 @@ class VideoRecord:
         try:
             told = json.loads(line)
             record = cls(**{each.name: told[each.name] for each in fields(cls)})
+            record = replace(record, notes=tuple(record.notes))
         except (ValueError, KeyError, TypeError):
             return None
         return record if isinstance(record.results, str) else None
@@ -86,9 +87,13 @@ class VideoRecord:
 
     def tells_the_same(self, other: Self | None) -> bool:
         """Whether both are of the same results; how long they took is no part of that."""
-        return other is not None and replace(
-            self, seconds=other.seconds, at=other.at, tubedet_version=other.tubedet_version
-        ) == replace(other, notes=tuple(other.notes))
+        return (
+            other is not None
+            and replace(
+                self, seconds=other.seconds, at=other.at, tubedet_version=other.tubedet_version
+            )
+            == other
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +158,14 @@ class Manifest:
         self._owed = b""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # O_APPEND: a run beside this one does not write over these lines.
-            self._file = self.path.open("ab", buffering=0)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
-        try:
+            self.path.open("ab").close()
             content = ManifestContent.read(self.path)
             if content.torn_bytes:
-                self._file.truncate(content.whole_bytes)
+                os.truncate(self.path, content.whole_bytes)
                 torn = f"its last line was torn by a kill ({content.torn_bytes} bytes)"
                 self.notes.append(Note(f"{self.path}: {torn} and is cut off"))
-        except BaseException:
-            self._file.close()
-            raise
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
         self._records = dict(content.records)
 
     def recorded(
@@ -189,8 +189,6 @@ class Manifest:
         finally:
             for done in self._kept.values():
                 self._append([self._of_run(done, "partial")])
-            with suppress(OSError):
-                self._file.close()
         if self._owed:
             lines = self._owed.count(b"\n")
             raise OutputError(
@@ -265,7 +263,7 @@ class Manifest:
         record = replace(
             self._of(job, "done"),
             source=meta.source,
-            notes=meta.notes,
+            notes=tuple(meta.notes),
             frames=meta.processed_frames,
             outputs=meta.outputs,
         )
@@ -284,18 +282,17 @@ class Manifest:
         self._owed += b"".join(each.to_line() for each in records)
         if not self._owed:
             return
-        before = None
-        try:
-            before = os.fstat(self._file.fileno()).st_size
-            rest = memoryview(self._owed)
-            while rest:
-                rest = rest[self._file.write(rest) or 0 :]
-            os.fsync(self._file.fileno())
-            self._owed = b""
-        except OSError:
-            if before is not None:
-                with suppress(OSError):
-                    self._file.truncate(before)
+        # O_APPEND: a run beside this one does not write over these lines.
+        with suppress(OSError), self.path.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                rest = memoryview(self._owed)
+                while rest:
+                    rest = rest[file.write(rest) or 0 :]
+                os.fsync(file.fileno())
+                self._owed = b""
+            except OSError:
+                file.truncate(before)
 
 
 def network_loaded(job: VideoJob, work: Work) -> NetworkLoaded:

@@ -61,7 +61,7 @@ def status(folder: Folder = Path("tubedet-output"), *, as_json: AsJson = False) 
             "torn_bytes": content.torn_bytes,
             "videos": [asdict(each) for each in records],
         }
-        say(json.dumps(told, indent=2))
+        say(json.dumps(told))
         return
     show_table(
         ["", "videos", "frames", "seconds"],
