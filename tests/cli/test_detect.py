@@ -409,6 +409,7 @@ def test_of_several_inputs_the_good_ones_are_done_and_the_bad_ones_explained(
         "absent.mp4: failed",
     ]
     results = ["sub/good.csv", "sub/good.meta.json", "sub/good.tubedet.mp4"]
+    results.append("tubedet.manifest.jsonl")
     assert names(tmp_path / "out") == results
     assert rows(tmp_path / "out/sub/good.csv")[0]["video"] == "sub/good.mp4"
 

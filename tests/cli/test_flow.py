@@ -459,6 +459,7 @@ def test_an_interrupted_run_leaves_what_is_whole_under_partial_names(
         "clip.partial.flow.mp4",
         "clip.partial/000000.flo",
         "clip.partial/000001.flo",
+        "tubedet.manifest.jsonl",
     ]
 
 
@@ -477,4 +478,5 @@ def test_videos_of_one_name_keep_apart_and_results_are_no_input(
         "in.mp4",
         "in.mp4.flow.meta.json",
         "in.mp4.flow.mp4",
+        "tubedet.manifest.jsonl",
     ]

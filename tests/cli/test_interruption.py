@@ -130,7 +130,10 @@ def test_an_interrupted_batch_begins_no_other_video(video: Path, tmp_path: Path)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
     assert process.returncode == 130
-    assert {path.name.split(".")[0] for path in output.iterdir()} == {"clip"}
+    assert {path.name.partition(".")[0] for path in output.iterdir()} == {"clip", "tubedet"}
+    manifest = (output / "tubedet.manifest.jsonl").read_text().splitlines()
+    latest = {line["video"]: line["status"] for line in map(json.loads, manifest)}
+    assert latest == {"clip.mp4": "partial", "other.mp4": "waiting"}
 
 
 def test_a_second_interrupt_ends_a_slow_frame_too_and_keeps_those_before(

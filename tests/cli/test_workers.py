@@ -141,6 +141,20 @@ def test_a_signal_ends_all_workers_and_what_they_had_is_kept(
         assert latest[f"{stem}.mp4"]["frames"] == frames
 
 
+def test_a_signal_while_networks_are_loaded_ends_the_job_at_once(
+    folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with running(folder, output) as process:
+        wait_until(lambda: len(workers_of(process)) == 2)
+        workers = workers_of(process)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=300)
+    assert (process.returncode, stderr) == (143, "tubedet: interrupted\n")
+    assert not any(map(is_running, workers))
+    assert names_in(output) in ([], ["tubedet.manifest.jsonl"])
+
+
 def test_a_second_signal_ends_slow_frames_too(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with running(folder, output, "--batch-size", "100") as process:  # 5 seconds a batch

@@ -29,12 +29,13 @@ class WorkerKilledError(TubedetError):
 
 
 class _Worker:
-    """A process as its parent sees it; `at` is the video at work."""
+    """A process as its parent sees it: the video it is `at`, whether its network `is_loaded`."""
 
     def __init__(self, setup: WorkerSetup, number: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would share CUDA and threads
         self.number = number
         self.at: VideoStarted | None = None
+        self.is_loaded = False
         self.pipe, its_end = context.Pipe()
         self._process = context.Process(
             target=work, args=(its_end, setup, number), name=f"tubedet worker {number + 1}"
@@ -48,10 +49,10 @@ class _Worker:
         with suppress(OSError):
             self.pipe.send(message)
 
-    def end(self) -> None:
-        """Close the pipe, and wait for its end."""
+    def end(self, *, within_s: float = ENDING_S) -> None:
+        """Close the pipe, and wait for its end; it is killed if that takes longer."""
         self.pipe.close()
-        self._process.join(ENDING_S)
+        self._process.join(within_s)
         self._process.kill()
         self._process.join()
 
@@ -110,6 +111,7 @@ class _Pool:
                 yield from self._hand_out()
             elif not self._told_to_stop:
                 self._told_to_stop = True
+                self._end_those_that_load()
                 self._tell_all(Stop.SOON)
             if not any(worker.at for worker in self._workers):
                 return
@@ -143,6 +145,19 @@ class _Pool:
             return None
         self._workers.append(_Worker(self._setup, min(numbers)))
         return self._workers[-1]
+
+    def _end_those_that_load(self) -> None:
+        """They have nothing yet, and would not hear before it is loaded."""
+        for worker in [each for each in self._workers if not each.is_loaded]:
+            self._workers.remove(worker)
+            worker.end(within_s=0)
+            self._clear_after(worker)
+
+    def _clear_after(self, killed: _Worker) -> None:
+        if killed.at is not None:
+            job = killed.at.job
+            with suppress(OutputError):  # the next run will try again, and say why not
+                clear_after_kill(self._setup.kind, job.folder, job.stem)
 
     def _tell_all(self, message: Stop) -> None:
         for worker in self._workers:
@@ -180,6 +195,7 @@ class _Pool:
                 if error and started:
                     yield from self._queue.put_off(started, error, self._setup.existing)
             case NetworkLoaded():
+                worker.is_loaded = True
                 if self._network is None:  # it is the same for all
                     self._network = message
                     yield message
@@ -192,11 +208,10 @@ class _Pool:
         """What it means that a worker has ended of itself."""
         self._workers.remove(worker)
         reason = worker.why_it_ended()
+        self._clear_after(worker)
         if (started := worker.at) is None:
             return
         job = started.job
-        with suppress(OutputError):  # the next run will try again, and say why not
-            clear_after_kill(self._setup.kind, job.folder, job.stem)
         if self._network is None:
             self.wrong_for_all = self.wrong_for_all or UsageError(
                 f"{job.name}: {reason}, before the network was loaded"
