@@ -192,7 +192,7 @@ def test_lines_that_find_no_room_wait_for_it(tmp_path: Path) -> None:
 def test_lines_that_never_find_room_are_an_error_at_the_end(tmp_path: Path) -> None:
     jobs = jobs_for(tmp_path, *(f"{number}.mp4" for number in range(20)))
     manifest = Manifest(jobs[0].folder, "boxes")
-    seen = []
+    seen: list[Event] = []
     with full_disk(), pytest.raises(OutputError, match="found no room"):
         seen.extend(manifest.recorded(jobs, (), (event for event in events_of(jobs))))
     assert ManifestContent.read(manifest.path).torn_bytes == 0

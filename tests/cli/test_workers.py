@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,11 @@ def records(output: Path) -> list[dict[str, Any]]:
     path = output / "tubedet.manifest.jsonl"
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def done_in(output: Path) -> int:
+    """How many videos the manifest calls done."""
+    return sum(each["status"] == "done" for each in records(output))
 
 
 def at_work(output: Path) -> list[str]:
@@ -259,10 +265,10 @@ def test_a_job_that_is_killed_again_and_again_does_every_video_once(tmp_path: Pa
     draw = random.Random(seed := random.randrange(2**32))
     done_at_kill: dict[Path, int] = {}
     for _ in range(3):
-        done = sum(each["status"] == "done" for each in records(output))
+        done = done_in(output)
         aim = done + draw.randint(1, max(1, (count - done) // 3))
         with running(folder, output, seconds_per_frame=0.01) as process:
-            wait_until(lambda aim=aim: sum(r["status"] == "done" for r in records(output)) >= aim)
+            wait_until(partial(lambda aim: done_in(output) >= aim, aim))
             time.sleep(draw.uniform(0, 0.3))
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=300)
