@@ -203,6 +203,23 @@ def test_a_video_that_will_not_fit_on_the_disk_is_not_begun_and_spares_the_other
     assert (tmp_path / "out/b.csv").exists() == (output_format == "csv")
 
 
+def test_one_video_that_will_not_fit_is_begun_but_that_is_said(
+    detect: Detect, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What there is room for is kept, as ever."""
+    monkeypatch.setattr(pipeline, "disk_usage", lambda _: SimpleNamespace(free=100))
+    result = detect(folder / "a.mp4", "-f", "mp4")
+    assert result.exit_code == 0
+    assert result.stderr == "a.mp4: about 0.0 MB of results, 0.0 MB are free\n"
+
+
+def test_status_of_a_job_that_was_killed_while_it_loaded_says_so(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).touch()
+    result = CliRunner().invoke(app, ["status", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "of no video is anything known yet" in result.stdout
+
+
 def test_status_names_what_failed_and_what_is_left(
     detect: Detect, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,9 @@ def status(folder: Folder = Path("tubedet-output"), *, as_json: AsJson = False) 
         }
         say(json.dumps(told))
         return
+    if not records:
+        say(f"{path}: of no video is anything known yet")
+        return
     show_table(
         ["", "videos", "frames", "seconds"],
         [
