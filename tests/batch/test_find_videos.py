@@ -10,7 +10,7 @@ import pytest
 
 from tests.synthetic_video import write_video
 from tubedet.batch.find_videos import FoundVideos, find_videos
-from tubedet.batch.folder_search import Wanted
+from tubedet.batch.wanted import Wanted
 from tubedet.errors import UsageError
 from tubedet.video.file_names import VIDEO_SUFFIXES
 

@@ -1,1 +1,1 @@
-"""More than one video, in turn."""
+"""More than one video, in turn or several at a time."""

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from tubedet.batch.folder_search import ALL_WANTED, FolderSearch, Wanted, some_of
+from tubedet.batch.folder_search import FolderSearch, some_of
 from tubedet.batch.manifest import MANIFEST
 from tubedet.batch.own_names import (
     FoundVideo,
@@ -16,6 +16,7 @@ from tubedet.batch.own_names import (
     same_name,
     shortened,
 )
+from tubedet.batch.wanted import ALL_WANTED, Wanted
 from tubedet.errors import UsageError
 from tubedet.notes import Note
 from tubedet.run.jobs import VideoJob

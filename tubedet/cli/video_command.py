@@ -68,9 +68,9 @@ class VideoCommand:
         """
         from tubedet.batch.earlier_results import GO_ON, Existing
         from tubedet.batch.find_videos import find_videos
-        from tubedet.batch.folder_search import Wanted
         from tubedet.batch.manifest import Manifest
         from tubedet.batch.many_videos import check_readable
+        from tubedet.batch.wanted import Wanted
         from tubedet.writers.formats import output_suffixes
 
         refuse_empty_names((*self.videos, self.output))
