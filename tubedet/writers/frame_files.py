@@ -88,9 +88,9 @@ class FrameFilesWriter(Writer):
             rmtree(self.path, ignore_errors=not self.path.exists())
 
     @classmethod
-    def hidden_suffix(cls) -> str:
+    def hidden_suffixes(cls) -> tuple[str, ...]:
         """Formats that share a folder are written apart."""
-        return cls.file_suffix
+        return (cls.file_suffix,)
 
     @classmethod
     def files_of(cls, final: Path) -> list[Path]:

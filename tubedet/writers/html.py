@@ -158,6 +158,11 @@ class HtmlWriter(TextFile):
         super().remove()
 
     @classmethod
+    def hidden_suffixes(cls) -> tuple[str, ...]:
+        """Of the page, and of its copy of the video."""
+        return cls.suffix, ViewWriter.suffix
+
+    @classmethod
     def files_of(cls, final: Path) -> list[Path]:
         """The page, and its copy of the video."""
         return [*super().files_of(final), *super().files_of(_view_of(final))]
@@ -207,5 +212,6 @@ class HtmlWriter(TextFile):
 
 
 def _view_of(page: Path) -> Path:
-    """The copy beside a page, which finds it by its own name."""
-    return page.with_suffix(ViewWriter.suffix)
+    """The copy beside a page, which finds it by its own name; of a hidden page the hidden one."""
+    stem, _, hidden = page.name.rpartition(HtmlWriter.suffix)
+    return page.with_name(f"{stem}{ViewWriter.suffix}{hidden}")

@@ -363,8 +363,8 @@ def clear_after_kill(kind: Kind, folder: Path, stem: str) -> None:
     with suppress(BeingWrittenError), RunLock(lock_path, folder / f"{stem}{META_SUFFIXES[kind]}"):
         if announced := Results.read(kind, meta_path):
             announced.delete_outputs()
-        for each in WRITERS[kind].values():
-            path = hidden_path(folder, stem, each.hidden_suffix())
+        for suffix in {s for each in WRITERS[kind].values() for s in each.hidden_suffixes()}:
+            path = hidden_path(folder, stem, suffix)
             with output_errors(path):
                 if path.is_dir():
                     rmtree(path)

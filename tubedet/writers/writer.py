@@ -61,7 +61,7 @@ class Writer(ABC):
         """Make the hidden file or folder, so that an unwritable place is found at once."""
         self.target = target
         self.notes: list[Note] = []
-        self.path = target.hidden_path(self.hidden_suffix())
+        self.path = target.hidden_path(self.hidden_suffixes()[0])
 
     @abstractmethod
     def write(self, result: FrameResult) -> None:
@@ -89,9 +89,9 @@ class Writer(ABC):
             self.path.unlink(missing_ok=True)
 
     @classmethod
-    def hidden_suffix(cls) -> str:
-        """Of the hidden file or folder."""
-        return cls.suffix
+    def hidden_suffixes(cls) -> tuple[str, ...]:
+        """Of the hidden file or folder, and of what else is hidden while it is written."""
+        return (cls.suffix,)
 
     @classmethod
     def files_of(cls, final: Path) -> list[Path]:
