@@ -13,6 +13,7 @@ EXTRA_OF = {
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
     "platformdirs": "onnx",
+    "pyarrow": "formats",
     "scipy": "train",
     "tensorboard": "train",
 }

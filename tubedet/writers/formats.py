@@ -4,15 +4,24 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from tubedet.errors import UsageError
+from tubedet.writers.ava import AvaWriter
 from tubedet.writers.brox_images import BroxImageWriter
+from tubedet.writers.coco import CocoWriter
 from tubedet.writers.csv import CsvWriter
+from tubedet.writers.cvat import CvatWriter
 from tubedet.writers.flo import FloWriter
 from tubedet.writers.html import HtmlWriter
 from tubedet.writers.json import JsonWriter
 from tubedet.writers.jsonl import JsonlWriter
+from tubedet.writers.label_studio import LabelStudioWriter
+from tubedet.writers.mot import MotWriter
 from tubedet.writers.mp4 import FlowMp4Writer, Mp4Writer
+from tubedet.writers.parquet import ParquetWriter
 from tubedet.writers.segments import SegmentsWriter
+from tubedet.writers.srt import SrtWriter
+from tubedet.writers.vtt import VttWriter
 from tubedet.writers.writer import Writer
+from tubedet.writers.yolo import YoloWriter
 
 Kind: TypeAlias = Literal["boxes", "flow"]
 
@@ -24,11 +33,21 @@ WRITERS: Mapping[Kind, Mapping[str, type[Writer]]] = {
         "jsonl": JsonlWriter,
         "segments": SegmentsWriter,
         "html": HtmlWriter,
+        "parquet": ParquetWriter,
+        "coco": CocoWriter,
+        "cvat": CvatWriter,
+        "mot": MotWriter,
+        "ava": AvaWriter,
+        "yolo": YoloWriter,
+        "label-studio": LabelStudioWriter,
+        "srt": SrtWriter,
+        "vtt": VttWriter,
     },
     "flow": {"mp4": FlowMp4Writer, "flo": FloWriter, "brox": BroxImageWriter},
 }
 META_SUFFIXES: Mapping[Kind, str] = {"boxes": ".meta.json", "flow": ".flow.meta.json"}
 ROW_FORMATS = ("csv", "jsonl", "json")  # those that detections can be read from again
+LINKED_FORMATS = ("segments", "srt", "vtt")  # of tubes alone
 
 
 def choose_formats(kind: Kind, given: Iterable[str] | None, default: Iterable[str]) -> list[str]:

@@ -19,7 +19,6 @@ from tubedet.writers.formats import (
 from tubedet.writers.frame_files import delete
 from tubedet.writers.run_meta import RunMeta
 from tubedet.writers.target import OutputTarget, partial_path
-from tubedet.writers.text_file import TextFile
 from tubedet.writers.writer import output_errors
 
 MOST_PARTIAL_RESULTS = 99
@@ -53,11 +52,12 @@ class Results:
 
         Another size may be a file that was cut off, too; that ends within a line.
         """
-        if not issubclass(writer_class(self.kind, name), TextFile) or self.path(name):
+        writer = writer_class(self.kind, name)
+        if not writer.has_lines or self.path(name):
             return False
         try:
-            path = self.meta_path.with_name(str(self.meta.outputs[name]["name"]))
-            return path.read_bytes()[-1:] == b"\n"
+            files = writer.files_of(self.meta_path.with_name(str(self.meta.outputs[name]["name"])))
+            return bool(files) and all(each.read_bytes()[-1:] == b"\n" for each in files)
         except (OSError, ValueError, KeyError):
             return False
 
@@ -84,14 +84,22 @@ class Results:
             if path := self.path(name):
                 with output_errors(path):
                     delete(writer_class(self.kind, name).files_of(path))
-                    if path.is_dir() and not any(path.iterdir()):
-                        path.rmdir()
+                    _delete_if_empty(path)
 
     def delete(self) -> None:
         """Delete the outputs that are as they were left, and the meta."""
         self.delete_outputs()
         with output_errors(self.meta_path):
             self.meta_path.unlink(missing_ok=True)
+
+
+def _delete_if_empty(folder: Path) -> None:
+    """Delete a folder, and those in it, that hold no file."""
+    if folder.is_dir():
+        for each in list(folder.iterdir()):
+            _delete_if_empty(each)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def describe(kind: Kind, name: str, path: Path) -> dict[str, object]:

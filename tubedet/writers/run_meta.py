@@ -69,17 +69,24 @@ class RunMeta:
     resume: Mapping[str, Any] | None = None
     tubedet_version: str
 
-    def to_json(self) -> str:
-        """The fields by name as indented JSON."""
-        return json.dumps(asdict(self), indent=2)
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The fields by name as JSON, in ASCII; one line without indentation."""
+        return json.dumps(asdict(self), indent=indent)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """The meta in a file; None where there is none, or one that tubedet did not write."""
         try:
-            told = json.loads(path.read_bytes())
+            return cls.of(json.loads(path.read_bytes()))
+        except (OSError, ValueError):
+            return None
+
+    @classmethod
+    def of(cls, told: Any) -> Self | None:
+        """The meta that JSON tells; None if tubedet did not write it."""
+        try:
             return cls(**{each.name: told[each.name] for each in fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             return None
 
     def ended(self, *, complete: bool) -> Self:

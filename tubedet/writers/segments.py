@@ -33,49 +33,29 @@ class ActionSegment:
     boxes: int
 
 
-class SegmentsWriter(CsvFile):
-    """STEM.segments.csv, a segment a line, in the order in which they end.
+class OpenSegments:
+    """Frames in, the segments that they end out; only open ones are kept.
 
-    A segment is written when its tube ends or is said to do something else: only open ones are
-    kept. Boxes without a tube belong to no segment.
+    A segment ends when its tube ends or is said to do something else. Boxes without a tube belong
+    to no segment.
     """
 
-    suffix = ".segments.csv"
-
-    def begin(self) -> None:
-        """Write the header."""
+    def __init__(self) -> None:
         self._open: dict[int, ActionSegment] = {}
-        self.put(COLUMNS)
+        self._before = self._open
 
-    def write(self, result: FrameResult) -> None:
-        """Append what a frame ends."""
-        self._open_before = dict(self._open)
-        try:
-            super().write(result)
-        except OutputError:
-            self._open = self._open_before
-            raise
+    def add(self, found: FrameDetections) -> list[ActionSegment]:
+        """The segments that this frame ends."""
+        self._before = dict(self._open)
+        return list(self._ended_by(found))
 
     def take_back(self) -> None:
         """Forget what the latest frame has ended, begun and prolonged."""
-        super().take_back()
-        self._open = self._open_before
+        self._open = self._before
 
-    def add(self, found: FrameDetections) -> None:
-        """Write the segments that this frame ends."""
-        for segment in self._ended_by(found):
-            self._put(segment)
-
-    def end(self, *, complete: bool) -> None:
-        """Write the segments that are still open."""
-        for segment in self._open.values():
-            self._put(segment)
-
-    def _put(self, segment: ActionSegment) -> None:
-        times = (f"{t:.6f}" for t in (segment.start_s, segment.end_s))
-        frames = (segment.start_frame, segment.end_frame)
-        score = f"{segment.score:.4f}"
-        self.put((self.target.video, segment.tube, segment.label, *frames, *times, score))
+    def rest(self) -> list[ActionSegment]:
+        """Those that are still open."""
+        return list(self._open.values())
 
     def _ended_by(self, found: FrameDetections) -> Iterator[ActionSegment]:
         for box in map(as_in_rows, found.detections):
@@ -91,6 +71,46 @@ class SegmentsWriter(CsvFile):
         for tube in found.ended_tubes:
             if tube in self._open:
                 yield self._open.pop(tube)
+
+
+class SegmentsWriter(CsvFile):
+    """STEM.segments.csv, a segment a line, in the order in which they end."""
+
+    suffix = ".segments.csv"
+
+    def begin(self) -> None:
+        """Write the header."""
+        self._segments = OpenSegments()
+        self.put(COLUMNS)
+
+    def write(self, result: FrameResult) -> None:
+        """Append what a frame ends."""
+        try:
+            super().write(result)
+        except OutputError:
+            self._segments.take_back()
+            raise
+
+    def take_back(self) -> None:
+        """Forget what the latest frame has ended, begun and prolonged."""
+        super().take_back()
+        self._segments.take_back()
+
+    def add(self, found: FrameDetections) -> None:
+        """Write the segments that this frame ends."""
+        for segment in self._segments.add(found):
+            self._put(segment)
+
+    def end(self, *, complete: bool) -> None:
+        """Write the segments that are still open."""
+        for segment in self._segments.rest():
+            self._put(segment)
+
+    def _put(self, segment: ActionSegment) -> None:
+        times = (f"{t:.6f}" for t in (segment.start_s, segment.end_s))
+        frames = (segment.start_frame, segment.end_frame)
+        score = f"{segment.score:.4f}"
+        self.put((self.target.video, segment.tube, segment.label, *frames, *times, score))
 
 
 def _begun(found: FrameDetections, box: Detection, tube: int) -> ActionSegment:

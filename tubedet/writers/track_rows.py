@@ -1,6 +1,8 @@
 """The row schema of every table that is written: one row a box, none for a frame without boxes."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import NamedTuple
 
 from tubedet.detections import Detection, FrameDetections
@@ -43,3 +45,15 @@ def as_in_rows(box: Detection) -> Detection:
     """A box with the numbers that its row has; again, it stays as it is."""
     x1, y1, x2, y2 = (round(edge, 2) for edge in box.box_xyxy)
     return replace(box, score=round(box.score, 4), box_xyxy=(x1, y1, x2, y2))
+
+
+def frames_of(rows: Iterable[Row], class_names: Sequence[str] = ()) -> Iterator[FrameDetections]:
+    """The frames that rows, given by frame, tell of; a label beyond `class_names` has index -1."""
+    index_of = {name: index for index, name in enumerate(class_names)}
+    for _, group in groupby(rows, lambda row: row.frame):
+        of_frame = list(group)
+        boxes = tuple(
+            Detection(row.label, index_of.get(row.label, -1), row.score, row[-4:], row.tube)
+            for row in of_frame
+        )
+        yield FrameDetections(of_frame[0].frame, of_frame[0].pts, of_frame[0].time_s, boxes)
