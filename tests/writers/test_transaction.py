@@ -37,10 +37,12 @@ from tubedet.writers.writer import FrameResult, Writer
 ALL = list(WRITERS["boxes"])
 WALK = Detection("walk", 0, 0.5, (1.0, 2.0, 3.0, 4.0), tube=0)
 FRAMES = 5
-FINAL = ["clip.csv", "clip.html", "clip.json", "clip.jsonl", "clip.meta.json",
-         "clip.segments.csv", "clip.tubedet.mp4"]  # fmt: skip
-PARTIAL = ["clip.partial.csv", "clip.partial.html", "clip.partial.json", "clip.partial.jsonl",
-           "clip.partial.meta.json", "clip.partial.mp4", "clip.partial.segments.csv"]  # fmt: skip
+FINAL = ["clip.ava", "clip.coco.json", "clip.csv", "clip.cvat.xml", "clip.html", "clip.json", "clip.jsonl",
+         "clip.label-studio.json", "clip.meta.json", "clip.mot", "clip.parquet",
+         "clip.segments.csv", "clip.srt", "clip.tubedet.mp4", "clip.vtt",
+         "clip.yolo"]  # fmt: skip
+PARTIAL = sorted(each.replace("clip.", "clip.partial.", 1).replace(".tubedet", "")
+                 for each in FINAL)  # fmt: skip
 Begin = Callable[..., OutputTransaction]
 
 
@@ -86,7 +88,9 @@ def told(path: Path) -> dict[str, str]:
     """Format and file of every output that a meta tells of, each of the size that it says."""
     outputs = meta_of(path).outputs
     for each in outputs.values():
-        assert path.with_name(each["name"]).stat().st_size == each["bytes"]
+        output = path.with_name(each["name"])
+        files = [output, *output.rglob("*")]
+        assert sum(file.stat().st_size for file in files if file.is_file()) == each["bytes"]
     return {name: each["name"] for name, each in outputs.items()}
 
 
@@ -120,6 +124,15 @@ def test_a_committed_run_has_its_final_names_and_a_meta_that_lists_them(
         "jsonl": "clip.jsonl",
         "segments": "clip.segments.csv",
         "html": "clip.html",
+        "parquet": "clip.parquet",
+        "coco": "clip.coco.json",
+        "cvat": "clip.cvat.xml",
+        "mot": "clip.mot",
+        "ava": "clip.ava",
+        "yolo": "clip.yolo",
+        "label-studio": "clip.label-studio.json",
+        "srt": "clip.srt",
+        "vtt": "clip.vtt",
     }
     assert meta_of(folder / "clip.meta.json").complete
 
@@ -175,13 +188,14 @@ def test_the_first_end_counts_and_all_others_change_nothing(
     first, *others = ends
 
     getattr(outputs, first)()
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     state = outputs.outputs, outputs.partial, outputs.notes
     for end in others:
         getattr(outputs, end)()
 
     assert names(folder) == left
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert after == before
     assert (outputs.outputs, outputs.partial, outputs.notes) == state
 
 

@@ -62,8 +62,23 @@ def test_the_final_names_are_those_that_users_are_told(tmp_path: Path) -> None:
 
     names = [target.path(BOXES[name].suffix).name for name in BOXES]
 
-    assert names == ["clip.tubedet.mp4", "clip.csv", "clip.json", "clip.jsonl", "clip.segments.csv",
-                     "clip.html"]  # fmt: skip
+    assert names == [
+        "clip.tubedet.mp4",
+        "clip.csv",
+        "clip.json",
+        "clip.jsonl",
+        "clip.segments.csv",
+        "clip.html",
+        "clip.parquet",
+        "clip.coco.json",
+        "clip.cvat.xml",
+        "clip.mot",
+        "clip.ava",
+        "clip.yolo",
+        "clip.label-studio.json",
+        "clip.srt",
+        "clip.vtt",
+    ]
     assert output_suffixes("flow", ["flo", "mp4", "brox"]) == ["", ".flow.mp4", ".flow.meta.json"]
 
 
@@ -99,7 +114,14 @@ def test_only_videos_need_pixels_and_what_is_removed_is_gone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("kind", "known"),
-    [("boxes", "mp4, csv, json, jsonl, segments"), ("flow", "mp4, flo, brox")],
+    [
+        (
+            "boxes",
+            "mp4, csv, json, jsonl, segments, parquet, coco, cvat, mot, ava, yolo, label-studio, "
+            "srt, vtt",
+        ),
+        ("flow", "mp4, flo, brox"),
+    ],
 )
 def test_an_unknown_format_is_refused_with_the_known_ones(kind: Kind, known: str) -> None:
     with pytest.raises(UsageError, match=f"unknown format 'avi': choose from {known}"):

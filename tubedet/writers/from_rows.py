@@ -92,10 +92,9 @@ class FolderFromRows(FileFromRows):
         """Give the folder its name, in the place of an older one."""
         with output_errors(final):
             if final.is_dir():
-                if {each for each in final.rglob("*") if not each.is_dir()} - {
-                    *self.files_of(final)
-                }:
-                    raise OSError(ENOTEMPTY, "a folder with other files is in the way")
+                own = self.files_of(final)
+                if {*final.rglob("*")} - {*own, *(parent for each in own for parent in each.parents)}:
+                    raise OSError(ENOTEMPTY, "a folder that holds something else is in the way")
                 rmtree(final)
             self.path.replace(final)
 
@@ -106,12 +105,12 @@ class FolderFromRows(FileFromRows):
 
     @classmethod
     def files_of(cls, final: Path) -> list[Path]:
-        """The files of this format in a folder; none where there is no folder."""
+        """The files of this format in a folder; what else bears the name, if there are none."""
         try:
             found = {each for pattern in cls.own_files for each in final.glob(pattern)}
-        except OSError:
+        except OSError:  # a name that cannot be: whoever opens it will say why
             return []
-        return sorted(found) if final.is_dir() else []
+        return sorted(found) or super().files_of(final)
 
 
 def text_file(path: Path) -> TextIO:
