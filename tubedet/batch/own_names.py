@@ -14,7 +14,9 @@ from unicodedata import normalize
 
 NAME_BYTES = 255  # of one name, in nearly all file systems
 ENDING_BYTES = 40  # ".{stem}.partial-99.flow.meta.json.part" and some to spare
-OUTPUT_MARKS = re.compile(r"(?<=.)(\.(meta|segments|tubedet|flow|view|partial(-\d+)?))+$")
+OUTPUT_MARKS = re.compile(
+    r"(?<=.)(\.(meta|segments|tubedet|flow|view|coco|cvat|mot|ava|yolo|label-studio|partial(-\d+)?))+$"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import typer
 from tubedet import __version__
 from tubedet.cli.benchmark import benchmark
 from tubedet.cli.console import complain, explain, say, show_traceback
+from tubedet.cli.convert import convert
 from tubedet.cli.data import anchors, check, data_app
 from tubedet.cli.detect import detect
 from tubedet.cli.doctor import doctor
@@ -112,6 +113,7 @@ def _weights() -> None:
 
 app.command("detect")(with_exit_codes(detect))
 app.command("flow")(with_exit_codes(flow))
+app.command("convert")(with_exit_codes(convert))
 app.command("index")(with_exit_codes(index))
 app.command("status")(with_exit_codes(status))
 app.command("evaluate")(with_exit_codes(evaluate))

@@ -69,6 +69,7 @@ def detect(
     from tubedet.run.plan import RunPlan
     from tubedet.video.preprocess import require_flow_images
     from tubedet.video.time_range import TimeRange
+    from tubedet.writers.formats import LINKED_FORMATS
 
     to_stdout = output == PIPE
     refuse_both(
@@ -82,8 +83,8 @@ def detect(
     refuse_both({"--workers": workers > 1, "-o -": to_stdout})
     refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
-    if "segments" in chosen and not link:
-        raise UsageError("-f segments are those of linked boxes: leave --no-link out")
+    if not link and (linked := next((name for name in chosen if name in LINKED_FORMATS), None)):
+        raise UsageError(f"-f {linked} are those of linked boxes: leave --no-link out")
     span = TimeRange.from_options(start, end, duration)
     require_flow_images(flow_images)
 

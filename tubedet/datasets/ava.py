@@ -53,7 +53,7 @@ def load_ava(
     rows_of: dict[str, Rows] = defaultdict(list)
     notes: list[Note] = []
     for path in sorted(root.glob("*.csv")):
-        rows, guess = _read(path)
+        rows, guess = read_table(path)
         notes += guess
         for row in rows:
             rows_of[row[0]].append([*row, path.name])
@@ -64,8 +64,8 @@ def load_ava(
     return assemble("ava", root, split, part, [*notes, *videos], require_videos=require_videos)
 
 
-def _read(path: Path) -> tuple[Rows, tuple[Note, ...]]:
-    """The rows, and a note if their encoding is a guess."""
+def read_table(path: Path) -> tuple[Rows, tuple[Note, ...]]:
+    """The rows, and a note if their encoding is a guess; DatasetError if it cannot be read."""
     try:
         text, encoding = decode_text(path.read_bytes())
         tables = {

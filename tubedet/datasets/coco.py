@@ -57,7 +57,7 @@ def load_coco(
     return assemble("coco", root, split, part, videos, require_videos=require_videos)
 
 
-class _Image(NamedTuple):
+class ListedImage(NamedTuple):
     """One listed image: the folder that names its video, "" if none does, and the frame, from 0."""
 
     folder: str
@@ -70,7 +70,7 @@ def _videos(root: Path, path: Path) -> Iterator[OwnVideo]:
         try:
             coco = json.loads(decode_text(content)[0])
             labels = {each["id"]: str(each["name"]) for each in coco["categories"]}
-            images = {each["id"]: _image(each) for each in coco["images"]}
+            images = {each["id"]: listed_image(each) for each in coco["images"]}
             annotations: dict[str, list[Any]] = defaultdict(list)
             for each in coco["annotations"]:
                 image = _listed(images, each["image_id"], "image")
@@ -85,7 +85,8 @@ def _videos(root: Path, path: Path) -> Iterator[OwnVideo]:
             raise DatasetError(f"{source}: expected annotations of COCO: {error!r}") from error
 
 
-def _image(image: dict[str, Any]) -> _Image:
+def listed_image(image: dict[str, Any]) -> ListedImage:
+    """What an entry of `images` says; ValueError or LookupError if its name tells no frame."""
     file = PurePosixPath(str(image["file_name"]).replace("\\", "/"))
     name, parents = FRAME_NAME.fullmatch(file.stem), list(file.parts[:-1])
     is_cvat = name is not None and name[1] is not None
@@ -97,15 +98,15 @@ def _image(image: dict[str, Any]) -> _Image:
             "expected <video>/<number>.jpg from 1 on, or frame_<number>.png from 0 on as CVAT "
             f"writes them, found {file}"
         )
-    return _Image("/".join(parents), frame, (int(image["width"]), int(image["height"])))
+    return ListedImage("/".join(parents), frame, (int(image["width"]), int(image["height"])))
 
 
 def _video(
     root: Path,
     path: Path,
     source: Path,
-    images: list[_Image],
-    annotations: list[tuple[_Image, str, dict[str, Any]]],
+    images: list[ListedImage],
+    annotations: list[tuple[ListedImage, str, dict[str, Any]]],
 ) -> OwnVideo:
     size, folder = images[0].size, images[0].folder
     examined = frozenset(image.frame for image in images)
@@ -126,8 +127,8 @@ def _video(
         degrees = float(attributes.get("rotation") or 0)  # of CVAT; `bbox` is not turned
         turned += degrees % 180 != 0
         tube = int(annotation.get("track_id") or attributes.get("track_id") or 0)
-        box_xyxy = upright_box(_box_xyxy(annotation["bbox"]), degrees, size)
-        boxes.append(OwnBox(image.frame, label, box_xyxy, tube))
+        upright = upright_box(box_xyxy(annotation["bbox"]), degrees, size)
+        boxes.append(OwnBox(image.frame, label, upright, tube))
     return OwnVideo(
         video=without_suffix(video.relative_to(root).as_posix()),
         path=video,
@@ -141,7 +142,8 @@ def _video(
     )
 
 
-def _box_xyxy(bbox: Any) -> BoxXyxy:
+def box_xyxy(bbox: Any) -> BoxXyxy:
+    """The edges of (x, y, width, height)."""
     x, y, width, height = (float(value) for value in bbox)
     return x, y, x + width, y + height
 

@@ -16,6 +16,7 @@ Source: CVAT's exporter numbers frames as the video does: start_frame + step * i
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -55,24 +56,44 @@ def load_cvat(
 
 
 def _videos(root: Path, path: Path) -> Iterator[OwnVideo]:
+    for source, task in read_tasks(path):
+        with _expected_cvat(source):
+            video = _video(root, path, source, task)
+        yield video
+
+
+def read_tasks(path: Path) -> Iterator[tuple[Path, "Task"]]:
+    """The tasks of an export, each with the path of its XML.
+
+    Raises:
+        DatasetError: if it is no "CVAT for video 1.1", or dangerous (entities).
+        UsageError: if defusedxml is not installed.
+    """
     with needed_for("CVAT exports", "defusedxml"):
-        from defusedxml import DefusedXmlException  # noqa: PLC0415
         from defusedxml.ElementTree import parse  # noqa: PLC0415
 
     for source, content in read_annotations(path, ".xml"):
-        try:
+        with _expected_cvat(source):
             tree = parse(BytesIO(content)).getroot()
             if tree is None or tree.tag != "annotations":
                 raise ValueError("the outermost element is no <annotations>")
             if tree.find("image") is not None:
                 raise ValueError("CVAT for images; export each task for video")
-            for task in _tasks(tree):
-                yield _video(root, path, source, task)
-        except (OSError, ParseError, DefusedXmlException, LookupError, ValueError) as error:
-            raise DatasetError(f"{source}: expected CVAT for video 1.1: {error!r}") from error
+            tasks = list(_tasks(tree))
+        yield from ((source, task) for task in tasks)
 
 
-class _Task(NamedTuple):
+@contextmanager
+def _expected_cvat(source: Path) -> Iterator[None]:
+    from defusedxml import DefusedXmlException  # noqa: PLC0415
+
+    try:
+        yield
+    except (OSError, ParseError, DefusedXmlException, LookupError, ValueError) as error:
+        raise DatasetError(f"{source}: expected CVAT for video 1.1: {error!r}") from error
+
+
+class Task(NamedTuple):
     """The part of an export that is about one video; tracks count frames from `offset`."""
 
     meta: Element
@@ -80,12 +101,12 @@ class _Task(NamedTuple):
     offset: int = 0
 
 
-def _tasks(tree: Element) -> Iterator[_Task]:
+def _tasks(tree: Element) -> Iterator[Task]:
     meta = tree.find("meta")
     tracks = tree.findall("track")
     project = None if meta is None else meta.find("project")
     if project is None:
-        yield _Task(Element("meta") if meta is None else meta, tracks)
+        yield Task(Element("meta") if meta is None else meta, tracks)
         return
     if project.find("tasks/task") is None:
         raise ValueError("a project without its tasks; export each task for video")
@@ -94,11 +115,11 @@ def _tasks(tree: Element) -> Iterator[_Task]:
     for task in project.findall("tasks/task"):
         own = [track for track in tracks if track.get("task_id") == task.findtext("id")]
         subset, start = task.findtext("subset") or "", _number(task, "start_frame") or 0
-        yield _Task(task, own, ends[subset])
+        yield Task(task, own, ends[subset])
         ends[subset] += start + _step(task) * (_number(task, "size") or 0)
 
 
-def _video(root: Path, path: Path, source: Path, task: _Task) -> OwnVideo:
+def _video(root: Path, path: Path, source: Path, task: Task) -> OwnVideo:
     meta = task.meta
     first, last = (_number(meta, name) for name in ("start_frame", "stop_frame"))
     width, height, length = (_number(meta, name) for name in ("width", "height", "size"))
@@ -146,7 +167,7 @@ def _file_of(path: Path, source: str | None) -> tuple[Path, str]:
 
 
 def _shapes(
-    task: _Task, size: tuple[int, int]
+    task: Task, size: tuple[int, int]
 ) -> tuple[tuple[OwnBox, ...], tuple[LeftOut, ...], int]:
     """The boxes, the shapes that are none, and how many boxes were turned."""
     boxes, left_out, turned = [], [], 0
@@ -154,7 +175,7 @@ def _shapes(
         label = track.attrib["label"]
         for shape in track:
             frame = int(shape.attrib["frame"]) - task.offset
-            if _is_outside(shape):
+            if is_outside(shape):
                 continue
             if shape.tag != "box":
                 left_out.append(LeftOut(frame, label, shape.tag))
@@ -166,7 +187,7 @@ def _shapes(
     return tuple(boxes), tuple(left_out), turned
 
 
-def _is_outside(shape: Element) -> bool:
+def is_outside(shape: Element) -> bool:
     """Whether nothing of a shape is seen; of a skeleton its points say so."""
     said = [shape.get("outside"), *(point.get("outside") for point in shape)]
     known = [outside for outside in said if outside is not None]

@@ -1,0 +1,1 @@
+"""From the rows of one file into other formats, and back."""
