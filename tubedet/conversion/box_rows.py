@@ -23,7 +23,7 @@ def box_row(
     """A row, rounded as rows are; where the frame's time is not known, by the nominal rate."""
     if time_s is None:
         time_s = float(frame / Fraction(meta.fps))
-    x1, y1, x2, y2 = (round(edge, 2) for edge in box_xyxy)
+    x1, y1, x2, y2 = (round(edge, 2) + 0.0 for edge in box_xyxy)  # no -0.0
     return Row(meta.video, frame, pts, round(time_s, 6), tube, label, round(score, 4),
                x1, y1, x2, y2)  # fmt: skip
 

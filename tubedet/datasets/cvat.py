@@ -85,7 +85,8 @@ def read_tasks(path: Path) -> Iterator[tuple[Path, "Task"]]:
 
 @contextmanager
 def _expected_cvat(source: Path) -> Iterator[None]:
-    from defusedxml import DefusedXmlException  # noqa: PLC0415
+    with needed_for("CVAT exports", "defusedxml"):
+        from defusedxml import DefusedXmlException  # noqa: PLC0415
 
     try:
         yield

@@ -93,7 +93,10 @@ class FolderFromRows(FileFromRows):
         with output_errors(final):
             if final.is_dir():
                 own = self.files_of(final)
-                if {*final.rglob("*")} - {*own, *(parent for each in own for parent in each.parents)}:
+                if {*final.rglob("*")} - {
+                    *own,
+                    *(parent for each in own for parent in each.parents),
+                }:
                     raise OSError(ENOTEMPTY, "a folder that holds something else is in the way")
                 rmtree(final)
             self.path.replace(final)

@@ -5,7 +5,8 @@
     STEM.mot/seqinfo.ini      size, rate, length
 
 Frames, tracks, classes and pixels count from 1, as the challenge has it; the track of a box without
-a tube is -1. The ninth column is the visible share, which nobody has looked at.
+a tube is -1. The ninth column is the visible share, which nobody has looked at. Readers expect a
+whole rate; the exact one is in the meta, behind the `;` of a comment.
 
 Source: Milan et al., "MOT16: A Benchmark for Multi-Object Tracking", 2016, section 3.3.
 """
@@ -43,7 +44,7 @@ class MotWriter(FolderFromRows):
         with text_file(self.path / SEQUENCE) as file:
             file.write(
                 f"[Sequence]\nname={as_line(self.target.stem)}\nimDir=img1\n"
-                f"frameRate={float(Fraction(meta.fps)):g}\nseqLength={meta.decoded_frames}\n"
+                f"frameRate={round(Fraction(meta.fps))}\nseqLength={meta.decoded_frames}\n"
                 f"imWidth={meta.width}\nimHeight={meta.height}\nimExt=.jpg\n"
                 f"; tubedet {meta.to_json(indent=None)}\n"
             )

@@ -12,6 +12,7 @@ from tubedet.writers.track_rows import Row
 
 ROWS_AT_ONCE = 10_000
 META_KEY = b"tubedet"
+NULLABLE = ("pts", "tube")
 
 
 class ParquetWriter(FileFromRows):
@@ -31,11 +32,11 @@ class ParquetWriter(FileFromRows):
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow.parquet import ParquetWriter as File  # noqa: PLC0415
 
-        types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
-        plain = {"pts": int, "tube": int}
+        kinds = {"video": pa.string(), "label": pa.string(), "frame": pa.int64()}
+        kinds |= dict.fromkeys(NULLABLE, pa.int64())
         columns = [
-            pa.field(name, types[plain.get(name, kind)], nullable=name in plain)
-            for name, kind in Row.__annotations__.items()
+            pa.field(name, kinds.get(name, pa.float64()), nullable=name in NULLABLE)
+            for name in Row._fields
         ]
         schema = pa.schema(columns, metadata={META_KEY: meta.to_json(indent=None)})
         with File(self.path, schema) as file:
