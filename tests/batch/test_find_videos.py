@@ -449,7 +449,9 @@ def test_an_extension_that_is_kept_is_in_no_other_videos_way(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffixes", [DETECT, FLOW, (".json", ".meta.json"), ()])
-@pytest.mark.parametrize("other", ["a.meta", "a.partial", "a.partial-2", "a.flow", "A.tubedet"])
+@pytest.mark.parametrize(
+    "other", ["a.meta", "a.partial", "a.partial-2", "a.flow", "A.tubedet", "a.coco", "a.mot"]
+)
 def test_a_name_that_is_an_output_of_another_keeps_its_extension_whatever_is_written(
     tmp_path: Path, suffixes: tuple[str, ...], other: str
 ) -> None:
