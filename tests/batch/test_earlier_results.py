@@ -266,7 +266,7 @@ def test_a_missing_empty_or_cut_output_is_made_again(
 
 
 @pytest.mark.parametrize("existing", [SKIP, RESUME], ids=["skip", "resume"])
-@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "segments"])
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "segments", "coco", "cvat"])
 @pytest.mark.parametrize("edit", ["longer", "shorter"])
 def test_rows_that_somebody_corrected_are_left_alone(
     job: VideoJob, existing: Existing, name: str, edit: str

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.output_targets import RUN_META
+from tests.scripted_detector import ScriptedDetector
+from tests.scripted_run import job_of, names_in, run
 from tests.synthetic_video import write_video
 from tubedet.conversion.convert import convert_rows
 from tubedet.errors import DatasetError, OutputError, UsageError
+from tubedet.run.detection import DetectionWork
+from tubedet.run.plan import RunPlan
 from tubedet.writers.run_meta import RunMeta
 
 META = replace(
@@ -93,6 +97,33 @@ def test_rows_come_back_as_they_were_but_for_what_the_format_lacks(
 
     back = read(tmp_path / "back/my clip.csv")
     assert in_order(back) == in_order([{**row, **LOST[name]} for row in rows()])
+
+
+@pytest.mark.parametrize("source", [".csv", ".json", ".parquet", ".coco.json"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conversion_writes_what_the_run_itself_would_have_written(
+    tmp_path: Path, source: str, stride: int
+) -> None:
+    """Of a turned video of varying rate with an awkward name."""
+    name = "=a 'b', שלום <i>😀"
+    times = [0, 1, 2, 3, 50, 51, 52, 60, 61, 62, 90, 91]
+    video = write_video(tmp_path / f"{name}.mp4", frames=12, timestamps=times, rotation=90)
+    formats = ["csv", "json", "jsonl", *list(SUFFIXES)[3:], "label-studio", "srt", "vtt"]
+    run(job_of(video), DetectionWork(ScriptedDetector(), RunPlan(stride=stride)), formats)
+
+    convert_rows(tmp_path / f"out/{name}{source}", formats, folder=tmp_path / "again")
+
+    written = [each for each in names_in(tmp_path / "out") if not each.endswith(".meta.json")]
+    endings = {each.removeprefix(name).split("/")[0] for each in written}
+    assert endings == {*SUFFIXES.values(), ".label-studio.json", ".srt", ".vtt"}
+    for each in written:
+        if not each.endswith(".parquet"):
+            again = (tmp_path / "again" / each).read_bytes()
+            assert again == (tmp_path / "out" / each).read_bytes(), each
+    run_meta, again_meta = (
+        RunMeta.read(tmp_path / folder / f"{name}.meta.json") for folder in ("out", "again")
+    )
+    assert run_meta == again_meta
 
 
 def test_all_formats_are_written_at_once_and_the_meta_tells_of_them_beside_the_run_s(

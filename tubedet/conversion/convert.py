@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -64,7 +65,7 @@ def convert_rows(
     refuse_others(formats, source_format)
     name = source_format or format_of(path)[0]
     stem = stem_of(path, name)
-    meta = meta_of(path, stem, video)
+    meta = replace(meta_of(path, stem, video), outputs={})  # as a run writes it into outputs
     if not meta.complete:
         raise UsageError(
             f"{path}: rows of a run that did not come to its end; go on with `tubedet detect "
