@@ -51,6 +51,12 @@ def test_what_cannot_be_is_one_line_and_its_exit_code(
     assert done.stderr.count("\n") == 1
 
 
+def test_what_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    done = convert(tmp_path / "none.csv", "-f", "srt")
+
+    assert (done.exit_code, "none.csv: expected a file or folder" in done.stderr) == (5, True)
+
+
 def test_a_name_that_says_no_format_is_asked_for_and_can_be_given(
     rows: Path, tmp_path: Path
 ) -> None:

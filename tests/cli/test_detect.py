@@ -513,9 +513,10 @@ def test_without_links_every_frame_speaks_for_itself(
     assert detect(video, "--no-link").exit_code == 0
     assert {row["tube"] for row in rows(tmp_path / "out/clip.csv")} == {""}
 
-    refused = detect(video, "--no-link", "-f", "segments", "--overwrite")
-    assert refused.exit_code == 2
-    assert "leave --no-link out" in refused.stderr
+    for name in ("segments", "srt", "vtt"):
+        refused = detect(video, "--no-link", "-f", name, "--overwrite")
+        assert refused.exit_code == 2
+        assert f"-f {name} are those of linked boxes: leave --no-link out" in refused.stderr
 
 
 def test_a_stream_that_a_video_does_not_have_is_named_with_those_it_has(

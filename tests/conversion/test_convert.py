@@ -208,7 +208,7 @@ def test_without_a_meta_the_video_says_size_and_rate(tmp_path: Path) -> None:
         ({"video": "other.mp4"}, "one video a file"),
         ({"frame": "-1"}, "row 2: frame -1"),
         ({"x1": "nan"}, "row 2: frame 1"),
-        ({"score": "much"}, "expected rows of tubedet's"),
+        ({"score": "much"}, "rows of tubedet's"),
     ],
 )
 def test_bad_rows_are_one_line_that_names_the_file_and_leave_nothing(

@@ -60,7 +60,8 @@ def check_partial(
     folder: Path, frames: int, suffixes: list[str] = SUFFIXES, *, stem: str = "clip.partial"
 ) -> None:
     """All outputs are there, whole, with so many frames; and nothing else is in the folder."""
-    assert names_in(folder) == sorted(f"{stem}.{each}" for each in [*suffixes, "meta.json"])
+    found = sorted(each.name for each in folder.iterdir())
+    assert found == sorted(f"{stem}.{each}" for each in [*suffixes, "meta.json"])
     meta = meta_of(folder / f"{stem}.meta.json")
     assert (meta["complete"], meta["processed_frames"]) == (False, frames)
     numbers: dict[str, set[int]] = {}
@@ -288,14 +289,16 @@ def test_a_failing_output_takes_no_other_with_it(
 ) -> None:
     writer = WRITERS["boxes"][name]
     fail_from(monkeypatch, writer, step, at=6)
-    met, events = ending(job_of(video), work(), ALL, OutputError)
+    formats = list(dict.fromkeys((*ALL, name)))
+    met, events = ending(job_of(video), work(), formats, OutputError)
     assert str(met).startswith(f"no room for {name}")
     done = events[-1]
     assert isinstance(done, VideoDone)
     assert done.partial
     folder = video.parent / "out"
     assert not [each for each in names_in(folder) if each.startswith(".")]
-    assert sorted(each.name for each in done.outputs) == names_in(folder)
+    left = sorted(each.name for each in folder.iterdir())
+    assert sorted(each.name for each in done.outputs) == left
     suffix = writer.suffix.removeprefix(".").removeprefix("tubedet.")
     others = [each for each in SUFFIXES if each != suffix]
     if step == "write":
@@ -310,7 +313,7 @@ def test_a_failing_output_takes_no_other_with_it(
     elif step == "close":
         check_partial(folder, FRAMES, others)
     else:  # all others have their names already, or get them
-        assert f"clip.partial.{suffix}" in names_in(folder)
+        assert f"clip.partial.{suffix}" in left
         assert len(rows_of(folder / f"clip{'.partial' * (name == 'csv')}.csv")) == FRAMES
 
 

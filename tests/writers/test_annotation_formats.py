@@ -3,6 +3,7 @@
 import csv
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import asdict, replace
@@ -18,7 +19,7 @@ import pytest
 from tests.output_targets import RUN_META, finished, open_writer, target_for
 from tubedet.datasets.cvat import load_cvat
 from tubedet.detections import Detection, FrameDetections
-from tubedet.errors import OutputError
+from tubedet.errors import OutputError, UsageError
 from tubedet.video.frame import VideoFrame
 from tubedet.writers.row_store import RowStore
 from tubedet.writers.target import OutputTarget
@@ -264,6 +265,8 @@ def test_label_studio_gets_rectangles_whose_times_are_the_frames_own(target: Out
     assert [each["frame"] for each in keyframes] == [1, 2, 4]
     assert [each["enabled"] for each in keyframes] == [True, False, False]
     assert [each["time"] for each in keyframes] == [0.0, 0.04, 0.12]
+    (late,) = (each for each in prediction["result"] if each["meta"] == {"tube": 7})
+    assert late["value"]["sequence"][0]["time"] == 2.16
     shares = [keyframes[0][side] for side in ("x", "y", "width", "height")]
     assert shares == [5.125, 20.5, 24.94, 49.51]
 
@@ -297,6 +300,27 @@ def test_a_cue_ends_where_its_tube_begins_to_do_something_else(target: OutputTar
     subtitles = pysubs2.load(str(written("srt", replace(target, run_meta=lambda: quick), boxes)))
 
     assert [(each.start, each.end) for each in subtitles] == [(0, 40), (40, 280)]
+
+
+@pytest.mark.parametrize("boxes", [{}, {1: [("run", 0.5, None)]}], ids=["none", "no tube"])
+def test_a_video_without_boxes_or_tubes_is_whole_in_every_format(
+    target: OutputTarget, boxes: Boxes
+) -> None:
+    pysubs2, webvtt = pytest.importorskip("pysubs2"), pytest.importorskip("webvtt")
+
+    assert list(pysubs2.load(str(written("srt", target, boxes)), format_="srt")) == []
+    assert list(webvtt.read(written("vtt", target, boxes))) == []
+    coco = json.loads(written("coco", target, boxes).read_text("utf-8"))
+    assert (len(coco["images"]), len(coco["annotations"])) == (10, len(boxes))
+    cvat = ElementTree.parse(written("cvat", target, boxes)).getroot()
+    assert len(cvat.findall("track")) == len(boxes)
+    (studio,) = json.loads(written("label-studio", target, boxes).read_text("utf-8"))
+    assert len(studio["predictions"][0]["result"]) == len(boxes)
+    table = written("mot", target, boxes) / "gt/gt.txt"
+    assert len(table.read_text("utf-8").splitlines()) == len(boxes)
+    assert len(list(written("yolo", target, boxes).glob("*.txt"))) == len(boxes)
+    pq = pytest.importorskip("pyarrow.parquet")
+    assert pq.read_table(written("parquet", target, boxes)).num_rows == len(boxes)
 
 
 def test_awkward_labels_are_one_label_in_every_list(target: OutputTarget) -> None:
@@ -375,6 +399,15 @@ def test_rows_that_find_no_room_are_an_output_error_that_names_the_output(
     with pytest.raises(OutputError, match=r"cannot write .*clip\..*: database or disk is full"):
         writer.write(next(results(STORY)))
     writer.abandon()
+
+
+def test_without_pyarrow_one_line_says_what_to_install_and_nothing_is_left(
+    target: OutputTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"Parquet files need .* 'tubedet\[formats\]'"):
+        open_writer("parquet", target)
+    assert list(target.folder.iterdir()) == []
 
 
 def test_a_folder_with_somebodys_files_is_not_replaced(target: OutputTarget) -> None:

@@ -19,7 +19,7 @@ from tubedet.conversion.sources import (
     stem_of,
 )
 from tubedet.detections import FrameDetections
-from tubedet.errors import OutputError, UsageError
+from tubedet.errors import DatasetError, OutputError, UsageError
 from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.writers.formats import META_SUFFIXES, WRITERS, choose_formats
 from tubedet.writers.partial_results import Results
@@ -63,6 +63,8 @@ def convert_rows(
         OutputError: if outputs are in the way or cannot be written.
     """
     refuse_others(formats, source_format)
+    if not path.exists():
+        raise DatasetError(f"{path}: expected a file or folder of rows, found nothing")
     name = source_format or format_of(path)[0]
     stem = stem_of(path, name)
     meta = replace(meta_of(path, stem, video), outputs={})  # as a run writes it into outputs

@@ -101,13 +101,15 @@ def rows_in(path: Path, name: str, meta: RunMeta) -> Iterator[Row]:
     try:
         for number, row in enumerate(READERS[name](path, meta), start=1):
             video = row.video if video is None else video
-            if not row.video == video:
+            if row.video != video:
                 raise ValueError(f"rows of {video} and of {row.video}; one video a file")
             if row.frame < 0 or not all(abs(each) < float("inf") for each in row[-5:]):
                 raise ValueError(f"row {number}: frame {row.frame}, score and box {row[-5:]}")
             yield row
-    except (*BAD_CONTENT, OutputError) as error:
-        raise DatasetError(f"{path}: expected boxes as {name} has them, found {error}") from error
+    except OutputError as error:  # of rows that tubedet did not write: here they are input
+        raise DatasetError(str(error)) from error
+    except BAD_CONTENT as error:
+        raise DatasetError(f"{path}: expected boxes as {name} has them, found {error!r}") from error
 
 
 def _meta_of_video(path: Path) -> RunMeta:

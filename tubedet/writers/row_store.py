@@ -46,7 +46,6 @@ class RowStore:
     def take_back(self) -> None:
         """Forget the latest frame."""
         self._database.execute("DELETE FROM rows WHERE number >= ?", (self._before,))
-        self._end = self._before
 
     def rows(self) -> Iterator[Row]:
         """All rows, by frame."""

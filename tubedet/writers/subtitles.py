@@ -6,6 +6,7 @@ nominal rate has it, or the same tube begins to do something else. Boxes without
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from tubedet.writers.row_store import RowStore
@@ -28,7 +29,8 @@ def cues_of(rows: RowStore, meta: RunMeta) -> list[Cue]:
     frame_s = float(1 / Fraction(meta.fps))
     segments = sorted(_segments(rows), key=lambda each: (each.tube, each.start_s))
     cues = []
-    for segment, later in zip(segments, [*segments[1:], None], strict=True):
+    for segment, later in pairwise([*segments, None]):
+        assert segment is not None
         end_s = segment.end_s + frame_s
         if later is not None and later.tube == segment.tube:
             end_s = min(end_s, later.start_s)
