@@ -208,6 +208,8 @@ def test_motmetrics_reads_frames_tracks_boxes_and_classes_from_1(target: OutputT
     assert (walk["Confidence"], walk["ClassId"]) == (0.25, 1)
     assert table.loc[(2, -1)]["ClassId"] == 2, "a box without a tube"
     assert (folder / "gt/labels.txt").read_text("utf-8") == "walk\nrun\n"
+    told = (folder / "seqinfo.ini").read_text("utf-8").splitlines()
+    assert len([line for line in told if "=" in line]) == 7, "Datumaro takes a comment for a field"
     sequence = ConfigParser()
     sequence.read(folder / "seqinfo.ini", encoding="utf-8")
     assert dict(sequence["Sequence"]) == {

@@ -41,10 +41,11 @@ class MotWriter(FolderFromRows):
                 )
         with text_file(self.path / LABELS) as file:
             file.writelines(f"{as_line(label)}\n" for label in classes)
+        told = meta.to_json(indent=None).replace("=", "\\u003d")  # Datumaro knows no comments
         with text_file(self.path / SEQUENCE) as file:
             file.write(
                 f"[Sequence]\nname={as_line(self.target.stem)}\nimDir=img1\n"
                 f"frameRate={round(Fraction(meta.fps))}\nseqLength={meta.decoded_frames}\n"
                 f"imWidth={meta.width}\nimHeight={meta.height}\nimExt=.jpg\n"
-                f"; tubedet {meta.to_json(indent=None)}\n"
+                f"; tubedet {told}\n"
             )
