@@ -17,6 +17,9 @@ import numpy as np
 import pytest
 
 from tests.output_targets import RUN_META, finished, open_writer, target_for
+from tests.synthetic_video import write_video
+from tubedet.datasets.ava import load_ava
+from tubedet.datasets.coco import load_coco
 from tubedet.datasets.cvat import load_cvat
 from tubedet.detections import Detection, FrameDetections
 from tubedet.errors import OutputError, UsageError
@@ -172,17 +175,28 @@ def test_a_stride_is_said_to_cvat_and_gaps_begin_at_the_next_frame_that_was_look
     assert [box.attrib["frame"] for box in root.iter("box")] == ["3", "6"]
 
 
-def test_the_projects_own_reader_trains_on_what_cvat_is_given(target: OutputTarget) -> None:
+@pytest.mark.parametrize("name", ["cvat", "coco", "ava"])
+def test_a_detector_can_be_trained_on_what_is_written(
+    target: OutputTarget, tmp_path: Path, name: str
+) -> None:
     pytest.importorskip("defusedxml")
+    load = {"cvat": load_cvat, "coco": load_coco, "ava": load_ava}[name]
+    constant = {n: boxes for n, boxes in STORY.items() if n < 4}  # before the rate varies
     plain = replace(META, video="clip.mp4")
-    path = written("cvat", replace(target, video="clip.mp4", run_meta=lambda: plain))
+    of_clip = replace(target, video="clip.mp4", run_meta=lambda: plain, folder=tmp_path / "in")
+    path = written(name, of_clip, constant)
+    root = path if path.is_dir() else path.parent
+    write_video(root / "clip.mp4", frames=10, width=200, height=100, fps=Fraction(25))
 
-    dataset = load_cvat(path.parent, part="trainval", require_videos=False)
+    dataset = load(root, part="trainval")
 
     (clip,) = dataset.clips
-    assert dataset.class_names == ("run", "walk")
-    assert [len(boxes) for boxes in clip.boxes_by_frame] == [1, 2, 0, 1, 2, 0, 0, 0, 0, 0]
-    assert clip.boxes_by_frame[0][0].box_xyxy == BOX
+    assert set(dataset.class_names) == {"run", "walk"}
+    assert [len(boxes) for boxes in clip.boxes_by_frame] == [1, 2, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert clip.boxes_by_frame[0][0].box_xyxy == pytest.approx(BOX, abs=0.005)
+    assert dataset.class_names[clip.boxes_by_frame[0][0].class_index] == "walk"
+    background = [] if name == "ava" else [2, 4, 5, 6, 7, 8, 9]
+    assert sorted(clip.background_frames) == background
 
 
 def test_datumaro_reads_cvat_and_mot(target: OutputTarget) -> None:
