@@ -37,8 +37,8 @@ from tubedet.writers.writer import FrameResult, Writer
 ALL = list(WRITERS["boxes"])
 WALK = Detection("walk", 0, 0.5, (1.0, 2.0, 3.0, 4.0), tube=0)
 FRAMES = 5
-FINAL = ["clip.ava", "clip.coco.json", "clip.csv", "clip.cvat.xml", "clip.html", "clip.json", "clip.jsonl",
-         "clip.label-studio.json", "clip.meta.json", "clip.mot", "clip.parquet",
+FINAL = ["clip.ava", "clip.coco.json", "clip.csv", "clip.cvat.xml", "clip.html", "clip.json",
+         "clip.jsonl", "clip.label-studio.json", "clip.meta.json", "clip.mot", "clip.parquet",
          "clip.segments.csv", "clip.srt", "clip.tubedet.mp4", "clip.vtt",
          "clip.yolo"]  # fmt: skip
 PARTIAL = sorted(each.replace("clip.", "clip.partial.", 1).replace(".tubedet", "")

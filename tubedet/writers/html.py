@@ -58,6 +58,7 @@ class HtmlWriter(TextFile):
     """
 
     suffix: ClassVar[str] = ".html"
+    has_lines: ClassVar[bool] = False
     _view: ViewWriter | None = None
 
     def __init__(self, target: OutputTarget) -> None:
