@@ -1,4 +1,4 @@
-"""The README's commands, options and numbers are those of the program."""
+"""Commands, options and numbers of the README and of the pages are those of the program."""
 
 import re
 import shlex
@@ -31,20 +31,28 @@ from tubedet.runtime.torch_flow import TorchFlow
 from tubedet.training.paper_recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
-COMMANDS = [line.partition(" #")[0].strip() for line in CONSOLE.splitlines() if line.strip()]
+PAGES = "index quick-start detect own-classes trouble-shooting accuracy networks".split()
+PAGES += ["paper", "paper-experiments"]
+TEXT = "\n".join(
+    path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in PAGES))
+)
+CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
+LINES = dict.fromkeys(line.partition(" #")[0].strip() for line in CONSOLE.splitlines())
+COMMANDS = [line for line in LINES if line]  # each once, wherever it stands
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the videos and frames that the README names, and no network."""
+    """A working folder with the videos and frames that the pages name, and no network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "load_detector", lambda *_, **__: ScriptedDetector())
     (tmp_path / "holiday").mkdir()
     write_video(tmp_path / "holiday" / "beach.mp4", frames=4, width=64, height=48)
     # Long enough for the minute at which one of the commands begins.
     write_video(tmp_path / "video.mp4", frames=125, width=64, height=48, fps=Fraction(2))
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "bike-2.avi", frames=4, width=64, height=48)
     (tmp_path / "frames").mkdir()
     for number in range(1, 5):
         picture = np.full((48, 64, 3), 9 * number, np.uint8)
@@ -114,7 +122,11 @@ def test_a_video_on_stdin_becomes_json_lines_on_stdout(folder: Path) -> None:
 
 
 def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = {
+        block
+        for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+        if "import tubedet" in block
+    }
     exec(compile(example, "README.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     CliRunner().invoke(app, ["detect", "video.mp4"], catch_exceptions=False)
@@ -124,9 +136,9 @@ def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_every_recipe_has_its_command() -> None:
-    named = set(re.findall(r"--recipe (\S+)", README)) - {"R"}
+    named = set(re.findall(r"--recipe (\S+)", TEXT)) - {"R"}
     assert named == set(RECIPES) - {"light", "two-stream"}
-    lines = [line for line in README.splitlines() if "`--recipe " in line and line.startswith("|")]
+    lines = [line for line in TEXT.splitlines() if "`--recipe " in line and line.startswith("|")]
     train = vars(typer.main.get_command(app))["commands"]["train"]
     options = {option.opts[0] for option in train.params}
     for line in lines:
@@ -154,7 +166,7 @@ def test_the_table_of_networks_says_their_sizes_and_costs(preset: str) -> None:
             clip = torch.empty(1, 3, 2, 320, 320)
             expected = f"{cost_of(lambda: network(clip)) / 1e9:.1f}"
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    (row,) = re.findall(rf"^\| `{preset}` \|.*", README, re.MULTILINE)
+    (row,) = set(re.findall(rf"^\| `{preset}` \|.*", TEXT, re.MULTILINE))
     size, cost = row.strip("| ").split(" | ")[-2:]
     assert size == f"{parameters / 1e6:.1f} M"
     assert cost == expected
@@ -179,8 +191,8 @@ def cost_of(run: Callable[[], object]) -> int:
 
 
 def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
-    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     raised = {kind.exit_code for kind in kinds if issubclass(kind, errors.TubedetError)}
     assert documented == {0, errors.EXIT_BATCH_FAILED} | raised
-    assert "| 130, 143, 129 |" in README  # 128 + the number of SIGINT, SIGTERM, SIGHUP
+    assert "| 130, 143, 129 |" in TEXT  # 128 + the number of SIGINT, SIGTERM, SIGHUP

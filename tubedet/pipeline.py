@@ -199,10 +199,19 @@ def detect_video(
     Args:
         path: a video file.
         detector: from `load_detector`.
-        start_s, start_frame: beginning of the range, in seconds or frames from the first frame.
-        end_s, end_frame: its end, exclusive.
+        start_s: beginning of the range, in seconds from the first frame.
+        end_s: its end, exclusive.
+        start_frame: beginning of the range, as a frame counted from 0, in place of `start_s`.
+        end_frame: its end, exclusive, in place of `end_s`.
+        stride: every so many frames one is processed.
+        max_frames: at most so many frames are processed.
+        video_stream: see `RunPlan`.
+        rule: see `RunPlan`.
+        batch_size: see `RunPlan`.
         flow_images: folder of this video's flow images `<frame:05d>.jpg`, for the `brox` preset.
-        stride, max_frames, video_stream, rule, batch_size, link, smooth, find_cuts: see `RunPlan`.
+        link: see `RunPlan`.
+        smooth: see `RunPlan`.
+        find_cuts: see `RunPlan`.
 
     Raises:
         VideoError: if the file is no video, or has no frame in the range.
