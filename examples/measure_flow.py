@@ -25,7 +25,7 @@ from tubedet.evaluation.flow_comparison import (
 )
 from tubedet.evaluation.flow_error import FlowEstimator, compare_flow, dis_estimator, zero_flow
 from tubedet.models.presets import config_from_dict
-from tubedet.render.contact_sheet import write_png
+from tubedet.render.contact_sheet import write_picture
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.picture:
         video, frame, file = options.picture
         pair = video_pair(Path(video), int(frame), size)
-        write_png(Path(file), flow_sheet(pair, estimators.values()))
+        write_picture(Path(file), flow_sheet(pair, estimators.values()))
 
 
 if __name__ == "__main__":

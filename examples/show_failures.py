@@ -20,7 +20,7 @@ from tubedet.evaluation.evaluate import detect_rows
 from tubedet.evaluation.frame_outcomes import frame_outcomes
 from tubedet.evaluation.outcome_pictures import draw
 from tubedet.pipeline import load_detector
-from tubedet.render.contact_sheet import contact_sheet, write_png
+from tubedet.render.contact_sheet import contact_sheet, write_picture
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{count:6} {label}")
     if wrong:
         chosen = np.linspace(0, len(wrong) - 1, min(options.pictures, len(wrong))).round()
-        write_png(options.sheet, contact_sheet([draw(wrong[int(i)]) for i in chosen], 4))
+        write_picture(options.sheet, contact_sheet([draw(wrong[int(i)]) for i in chosen], 4))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tubedet.errors import OutputError
-from tubedet.render.contact_sheet import contact_sheet, write_png
+from tubedet.render.contact_sheet import contact_sheet, write_picture
 
 
 def grey(
@@ -31,7 +31,7 @@ def test_fewer_pictures_than_columns_make_a_narrower_sheet() -> None:
 def test_a_png_keeps_every_pixel_and_the_order_of_colours(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
 
-    write_png(tmp_path / "p.png", picture)
+    write_picture(tmp_path / "p.png", picture)
 
     read = cv2.imread(str(tmp_path / "p.png"))
     assert read is not None
@@ -40,4 +40,4 @@ def test_a_png_keeps_every_pixel_and_the_order_of_colours(tmp_path: Path) -> Non
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"p\.png: cannot write the picture"):
-        write_png(tmp_path / "none" / "p.png", grey(0))
+        write_picture(tmp_path / "none" / "p.png", grey(0))

@@ -27,6 +27,7 @@ from tubedet.cli.experiment import experiment_app, table2
 from tubedet.cli.flow import flow
 from tubedet.cli.index import index
 from tubedet.cli.pretrain_flow import pretrain_flow
+from tubedet.cli.sheet import sheet
 from tubedet.cli.signals import exit_code_of_signal, heed_signals, ignore_signals
 from tubedet.cli.status import status
 from tubedet.cli.train import train
@@ -115,6 +116,7 @@ app.command("detect")(with_exit_codes(detect))
 app.command("flow")(with_exit_codes(flow))
 app.command("convert")(with_exit_codes(convert))
 app.command("index")(with_exit_codes(index))
+app.command("sheet")(with_exit_codes(sheet))
 app.command("status")(with_exit_codes(status))
 app.command("evaluate")(with_exit_codes(evaluate))
 app.command("evaluate-curve")(with_exit_codes(evaluate_curve))

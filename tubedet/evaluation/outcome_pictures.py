@@ -14,7 +14,7 @@ from tubedet.errors import OutputError
 from tubedet.evaluation.frame_outcomes import FrameOutcome, frame_outcomes
 from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.render.annotate import annotate
-from tubedet.render.contact_sheet import contact_sheet, write_png
+from tubedet.render.contact_sheet import contact_sheet, write_picture
 
 COLUMNS = 4
 
@@ -49,7 +49,7 @@ def write_best_and_worst(result: EvaluationResult, number: int, folder: Path) ->
         for kind, chosen in zip(("best", "worst"), best_and_worst(outcomes, number), strict=True):
             if chosen:
                 path = folder / f"{label}.{kind}.png"
-                write_png(path, contact_sheet([draw(outcome) for outcome in chosen], COLUMNS))
+                write_picture(path, contact_sheet([draw(outcome) for outcome in chosen], COLUMNS))
                 yield path
 
 

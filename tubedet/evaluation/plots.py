@@ -1,8 +1,8 @@
-"""Figures as pictures: precision against recall, losses of a training run, stages of a run."""
+"""Figures as pictures: precision against recall, losses of training, stages of a run, tubes."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 5
+LEGEND_LINES = 40
 MARK_STYLES = ("-", "--", ":")
 Points = Sequence[tuple[float, float]]  # x, y
 
@@ -79,16 +80,18 @@ def plot_over_steps(panels: Mapping[str, Mapping[str, Points]], path: Path) -> N
         OutputError: if it can't be written.
         UsageError: if matplotlib is not installed.
     """
-    figure = _figure(9, 4 * len(panels))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat
-    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
-        panel.set_title(title, fontsize=10)
-        for label, points in lines.items():
-            x, y = zip(*points, strict=True)
-            panel.plot(x, y, label=label, marker="." if len(points) < 50 else None)
-        panel.grid(alpha=0.3)
+    figure = _lines(panels, "step")
+    for panel in figure.axes:
         panel.legend(fontsize=8)
-    figure.supxlabel("step")
+    _write(figure, path)
+
+
+def plot_over_time(panels: Mapping[str, Mapping[str, Points]], path: Path) -> None:
+    """As `plot_over_steps`, over seconds, for many lines: their labels stand beside the panels."""
+    figure = _lines(panels, "seconds")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = ceil(len(labels) / LEGEND_LINES)
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, ncols=columns)
     _write(figure, path)
 
 
@@ -123,6 +126,21 @@ def plot_stages(
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
     _write(figure, path)
+
+
+def _lines(panels: Mapping[str, Mapping[str, Points]], x_label: str) -> "Figure":
+    figure = _figure(9, 4 * len(panels))
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat
+    colors = {label: f"C{i}" for i, label in enumerate(dict.fromkeys(chain(*panels.values())))}
+    for panel, (title, lines) in zip(axes, panels.items(), strict=True):
+        panel.set_title(title, fontsize=10)
+        for label, points in lines.items():
+            x, y = zip(*points, strict=True)
+            marker = "." if len(points) < 50 else None
+            panel.plot(x, y, label=label, marker=marker, color=colors[label])
+        panel.grid(alpha=0.3)
+    figure.supxlabel(x_label)
+    return figure
 
 
 def _figure(width_in: float, height_in: float) -> "Figure":

@@ -1,6 +1,7 @@
-"""Many pictures on one, and a picture as a PNG file."""
+"""Many pictures on one, and a picture as a file."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -32,10 +33,18 @@ def contact_sheet(pictures_rgb: Sequence[NDArray[np.uint8]], columns: int) -> ND
     return sheet
 
 
-def write_png(path: Path, picture_rgb: NDArray[np.uint8]) -> None:
-    """Write a picture (H, W, 3); OutputError if it can't be written."""
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2BGR))
+def write_picture(path: Path, picture_rgb: NDArray[np.uint8]) -> None:
+    """Write a picture (H, W, 3) as its name says: .png, .jpg, .jpeg; whole or not at all.
+
+    Raises:
+        OutputError: if it can't be written.
+    """
+    pending = path.with_name(f".{path.name}.part")
     try:
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
+        _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2BGR))
+        pending.write_bytes(encoded.tobytes())
+        pending.replace(path)
+    except (OSError, cv2.error) as error:
+        with suppress(OSError):
+            pending.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot write the picture: {error}") from error
