@@ -42,5 +42,4 @@ def command_reference() -> str:
 
     listed = re.split(r"(?m)^(\*\*Commands\*\*:\n\n(?:\* .*\n)+)", run.stdout)
     listed[1::2] = [re.sub(r"(?m)^\* `([\w-]+)`.*", linked, each) for each in listed[1::2]]
-    # Brackets without a target are Markdown's for links.
     return "".join(listed)
