@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.scripted_run import TellingDetector, job_of, names_in, run, telling_video
+from tubedet.batch.manifest import MANIFEST
+from tubedet.batch.video_record import VideoRecord
 from tubedet.cli.app import app
 from tubedet.page.index_page import IndexedVideo, index_html
 from tubedet.run.detection import DetectionWork
@@ -50,6 +52,20 @@ def test_the_index_is_written_and_written_anew(results: Path) -> None:
         assert result.exit_code == 0, result.output
         assert result.output.split() == [f"{results / 'index.html'}:", "3", "videos"]
     assert [name for name in names_in(results) if "index" in name] == ["index.html"]
+
+
+def test_failures_of_a_job_stand_on_top(results: Path) -> None:
+    record = VideoRecord(
+        video="broken.mp4", kind="boxes", results="broken", path="/v/broken.mp4",
+        source={"bytes": 1, "modified_ns": 2}, status="failed", error="broken.mp4: no <video>",
+    )  # fmt: skip
+    (results / MANIFEST).write_bytes(record.to_line())
+
+    assert index(results).output.split()[-2:] == ["4", "videos"]
+
+    page = (results / "index.html").read_text("utf-8")
+    assert "broken.mp4: no &lt;video&gt;" in page
+    assert 0 < page.index("broken.mp4") < page.index("a b.mp4")
 
 
 def test_a_file_that_is_no_index_is_left_alone(results: Path) -> None:

@@ -228,6 +228,19 @@ class Manifest:
                 file.truncate(before)
 
 
+def failures_in(folder: Path) -> dict[str, str]:
+    """Why videos of a job have no boxes, by their names; nothing where there is no manifest.
+
+    Raises:
+        OutputError: if it cannot be read, or is none.
+    """
+    if not (folder / MANIFEST).exists():
+        return {}
+    records = ManifestContent.read(folder / MANIFEST).records.values()
+    failed = (each for each in records if each.status == "failed" and each.kind == "boxes")
+    return {each.video: each.error or "" for each in failed}
+
+
 def network_loaded(job: VideoJob, work: Work) -> NetworkLoaded:
     """What all results of a run are made with, from the work of any video."""
     asked = asked_for(job, work)

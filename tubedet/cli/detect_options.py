@@ -33,8 +33,8 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="mp4, csv, json, jsonl, parquet, coco, cvat, mot, ava, yolo, label-studio; or of "
-        "linked boxes segments, srt, vtt; repeatable, or with commas.",
+        help="mp4, csv, html, json, jsonl, parquet, coco, cvat, mot, ava, yolo, label-studio; "
+        "or of linked boxes segments, srt, vtt; repeatable, or with commas.",
         show_default="mp4 and csv",
         rich_help_panel=OUTPUT,
     ),
