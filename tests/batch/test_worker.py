@@ -14,7 +14,7 @@ from tests.scripted_run import job_of, names_in
 from tests.synthetic_video import write_video
 from tubedet.batch.earlier_results import GO_ON
 from tubedet.batch.many_videos import NewWork
-from tubedet.batch.worker import Free, WorkerSetup, WrongForAll, device_of, work
+from tubedet.batch.worker import LISTENER, Free, WorkerSetup, WrongForAll, device_of, work
 from tubedet.errors import TubedetError, WeightsError
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import FrameDone, NetworkLoaded, VideoDone, VideoFailed
@@ -83,6 +83,9 @@ def messages_of(jobs: list[Any], load: Any) -> list[Any]:
             break
     ours.close()
     thread.join()
+    for each in threading.enumerate():  # they would end this process once it is no longer quiet
+        if each.name == LISTENER:
+            each.join()
     return heard
 
 

@@ -59,6 +59,9 @@ class WorkerSetup:
     spreadsheet_safe: bool
 
 
+LISTENER = "tubedet listener"  # the thread that hears the parent
+
+
 class Stop(Enum):
     """How the video at work should end: after the frame at work, or without it."""
 
@@ -107,7 +110,7 @@ def work(pipe: Connection, setup: WorkerSetup, number: int) -> None:
 
     signal.signal(INTERRUPT, interrupt)
     jobs = SimpleQueue[VideoJob | None]()
-    threading.Thread(target=_listen, args=(pipe, jobs, stop), daemon=True).start()
+    threading.Thread(target=_listen, args=(pipe, jobs, stop), name=LISTENER, daemon=True).start()
     try:
         for message in _messages(jobs, setup, number, stop, lambda text: pipe.send(Told(text))):
             pipe.send(message)
