@@ -86,6 +86,16 @@ def test_the_sheet_lies_beside_the_rows_that_detect_wrote(clip: Path) -> None:
     assert (folder / "clip.sheet.jpg").is_file()
 
 
+def test_corrected_rows_come_before_those_that_were_found(clip: Path) -> None:
+    write_rows(clip.with_name("clip.csv"), [(0, 0, "walk")])
+    write_rows(clip.with_name("clip.corrected.csv"), [(0, 0, "run")])
+
+    result = CliRunner().invoke(app, ["sheet", str(clip)])
+
+    assert result.exit_code == 0, result.output
+    assert clip.with_name("clip.corrected.sheet.jpg").is_file()
+
+
 def test_each_tube_has_a_strip_and_those_with_fewest_boxes_are_left_out_with_a_word(
     clip: Path,
 ) -> None:

@@ -174,7 +174,9 @@ def test_frames_that_a_person_has_reviewed_stay_in_their_meta(tmp_path: Path) ->
     meta_path.write_text(corrected)
 
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match="tells more than a run; name another folder"):
+        with pytest.raises(
+            OutputError, match="which frames were reviewed, and stays; name another"
+        ):
             convert_rows(source, ["jsonl"], overwrite=overwrite)
     assert meta_path.read_text() == corrected
     convert_rows(source, ["jsonl"], folder=tmp_path / "out")

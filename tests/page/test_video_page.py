@@ -331,7 +331,14 @@ def test_unsaved_work_survives_a_reload_and_every_step_can_be_undone(
         page.reload()
 
         assert page.evaluate(csv_of) == touched
-        assert "brought back" in page.locator("#banner").text_content()
+        assert "brought back. They are not in a file" in page.locator("#banner").text_content()
+        page.locator("#save").click()
+        assert "Saved as " in page.locator("#banner").inner_text()
+
+        page.reload()
+
+        assert page.evaluate(csv_of) == touched
+        assert page.locator("#banner").inner_text().endswith("brought back.")
 
 
 def test_a_drawn_box_moves_evenly_between_its_key_frames(browser: Any, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ Load = Callable[[str, Callable[[str], None]], NewWork]
 SECONDS_A_FRAME_MESSAGE = 0.1
 GRACE_S = 30  # for a frame that takes long, when the parent is gone
 INTERRUPT = getattr(signal, "SIGUSR1", signal.SIGINT)
+LISTENER = "tubedet listener"  # the thread that hears the parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,6 @@ class WorkerSetup:
     formats: tuple[str, ...]
     existing: Existing
     spreadsheet_safe: bool
-
-
-LISTENER = "tubedet listener"  # the thread that hears the parent
 
 
 class Stop(Enum):

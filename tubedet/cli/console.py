@@ -7,6 +7,7 @@ markup, with control characters spelled out; a complaint is one line however nar
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -232,11 +233,12 @@ class RunView(_BarView):
     def _fail(self, job: "VideoJob", error: Exception) -> None:
         if self._debug:
             show_traceback(error)
-        if self._of_many:
-            complain(explain(error, offer_debug=not self._debug))
-        if (kept := self._kept.pop(job, None)) and kept.outputs:
-            names = ", ".join(str(path) for path in kept.outputs)
-            complain(f"{job.name}: {kept.frames} frames were done and are kept: {names}")
+        with self._bar_away():
+            if self._of_many:
+                complain(explain(error, offer_debug=not self._debug))
+            if (kept := self._kept.pop(job, None)) and kept.outputs:
+                names = ", ".join(str(path) for path in kept.outputs)
+                complain(f"{job.name}: {kept.frames} frames were done and are kept: {names}")
         self.failures.append(error)
         self._close(job, *self._blanks, "failed")
 
@@ -245,7 +247,20 @@ class RunView(_BarView):
             self._bar.remove_task(task)
 
     def _note(self, line: str) -> None:
-        _print_line(self._errors, line, style="yellow")
+        with self._bar_away():
+            _print_line(self._errors, line, style="yellow")
+
+    @contextmanager
+    def _bar_away(self) -> Iterator[None]:
+        """Lines of another stream would be written into the bar, and over."""
+        is_shown = self._bar.live.is_started
+        if is_shown:
+            self._bar.stop()
+        try:
+            yield
+        finally:
+            if is_shown:
+                self._bar.start()
 
     def _close(self, job: "VideoJob", *cells: str) -> None:
         self._take_bar_away(job)

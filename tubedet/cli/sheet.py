@@ -93,10 +93,10 @@ def sheet(
 
 
 def _rows_of(video: Path) -> Path:
-    """The rows that `tubedet detect` wrote of a video, where it usually writes."""
+    """The rows of a video where `tubedet detect` usually writes; corrected ones before others."""
     folders = (video.parent, DEFAULT_FOLDER)
     for folder in folders:
-        for suffix in ROW_SUFFIXES:
+        for suffix in (".corrected.csv", *ROW_SUFFIXES):
             if (path := folder / f"{video.stem}{suffix}").is_file():
                 return path
     raise UsageError(

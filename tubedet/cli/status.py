@@ -84,4 +84,6 @@ def status(folder: Folder = Path("tubedet-output"), *, as_json: AsJson = False) 
     left = [each.video for name in TO_DO for each in by_status[name]]
     if left:
         say(f"left to do ({len(left)}): {some_of(left, NAMED)}")
-        mention("The same command does that, and nothing else")
+        mention(
+            "The same `tubedet detect` or `tubedet flow` command again does that, and nothing else"
+        )

@@ -147,7 +147,10 @@ def _refuse_in_the_way(
 ) -> None:
     meta_path = target.path(META_SUFFIXES["boxes"])
     if has_more_than_a_run(meta_path):
-        raise OutputError(f"{meta_path}: tells more than a run; name another folder with -o")
+        raise OutputError(
+            f"{meta_path}: also tells which frames were reviewed, and stays; name another folder "
+            "with -o"
+        )
     if overwrite:
         return
     writers = [WRITERS["boxes"][name] for name in formats]

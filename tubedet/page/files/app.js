@@ -41,7 +41,7 @@ function startPage() {
     showTubes();
     showReviewed();
     $("label-names").replaceChildren(...labels.map((label) => new Option(label, label)));
-    $("draw-label").value ||= lanes[0] || labels[0] || "";
+    if (!view.hasDrawLabel) $("draw-label").value = lanes[0] || "";
     redrawTime();
     showFrame(player.current());
   }
@@ -104,6 +104,11 @@ function startPage() {
 
   function say(text) {
     $("spoken").textContent = text;
+  }
+
+  function tell(text) {
+    $("banner").textContent = text;
+    $("banner").hidden = false;
   }
 
   function redrawTime() {
@@ -432,6 +437,7 @@ function startPage() {
     zoom(event.deltaY > 0 ? 1.25 : 0.8, axis.time(x, $("tracks").clientWidth));
   }, {passive: false});
 
+  $("draw-label").addEventListener("input", () => { view.hasDrawLabel = true; });
   const now = () => data.times[player.current()];
   const onClick = {
     undo: history.undo,
@@ -439,7 +445,9 @@ function startPage() {
     discard: discardAll,
     save: () => {
       saveCorrections(data);
-      say(`Saved ${pageStem()}.corrected.csv and its meta: keep both beside the video.`);
+      keepWork(data, true);
+      const stem = `${pageStem()}.corrected`;
+      tell(`Saved as ${stem}.csv and ${stem}.meta.json, where your browser puts downloads: keep both beside the video.`);
     },
     play: player.toggle,
     back: () => step(-1),
@@ -534,9 +542,10 @@ function startPage() {
   $("notes").replaceChildren(...notes.map((text) =>
     Object.assign(document.createElement("li"), {textContent: text, dir: "auto"})));
   $("notes").hidden = !notes.length;
-  if (bringBackWork(data)) {
-    $("banner").textContent = "Corrections from your last visit were brought back. They are not in a file before you save them.";
-    $("banner").hidden = false;
+  const kept = bringBackWork(data);
+  if (kept) {
+    const unsaved = kept.saved ? "" : " They are not in a file before you save them.";
+    tell(`Corrections from your last visit were brought back.${unsaved}`);
   }
   recount();
   fitStage();

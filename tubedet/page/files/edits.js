@@ -58,13 +58,13 @@ function storageKey(data) {
   return `tubedet ${JSON.stringify([video, source.bytes, source.modified_ns])}`;
 }
 
-/** Keep all that differs from what was found; true if there was room. */
-function keepWork(data) {
+/** Keep all that differs from what was found, and whether files have it; true if there was room. */
+function keepWork(data, saved = false) {
   const frames = changedFrames(data).map((i) => [data.numbers[i], data.rows[i]]);
   const reviewed = reviewedNumbers(data);
   try {
     if (frames.length || reviewed.length) {
-      localStorage.setItem(storageKey(data), JSON.stringify({frames, reviewed}));
+      localStorage.setItem(storageKey(data), JSON.stringify({frames, reviewed, saved}));
     } else {
       localStorage.removeItem(storageKey(data));
     }
@@ -74,15 +74,15 @@ function keepWork(data) {
   }
 }
 
-/** Bring back what was kept; true if there was anything. */
+/** Bring back what was kept, and return it; null if there was nothing. */
 function bringBackWork(data) {
   let kept = null;
   try {
     kept = JSON.parse(localStorage.getItem(storageKey(data)));
   } catch { // switched off, or not ours
-    return false;
+    return null;
   }
-  if (!kept) return false;
+  if (!kept) return null;
   const indices = new Map(Array.from(data.numbers, (number, i) => [number, i]));
   for (const [number, boxes] of kept.frames) {
     const i = indices.get(number);
@@ -92,7 +92,7 @@ function bringBackWork(data) {
     const i = indices.get(number);
     if (i !== undefined) data.reviewed[i] = 1;
   }
-  return true;
+  return kept;
 }
 
 /** Numbers of the frames that a person has reviewed. */
