@@ -237,6 +237,28 @@ def test_overwriting_leaves_an_old_format_that_was_edited(job: VideoJob) -> None
     assert set(meta_of(job.folder / "clip.meta.json")["outputs"]) == {"csv"}
 
 
+@pytest.mark.parametrize("name", ["csv", "json", "coco", "cvat", "parquet", "yolo"])
+@pytest.mark.parametrize("change", ["same size", "rewritten without a last line end"])
+def test_an_edited_output_is_somebodys_whatever_size_it_has(
+    job: VideoJob, name: str, change: str
+) -> None:
+    whole(job, name)
+    output = job.folder / f"clip{WRITERS['boxes'][name].suffix}"
+    file = next(output.rglob("*.txt")) if output.is_dir() else output
+    before = file.read_bytes()
+    if change == "same size":
+        edited = before[: len(before) // 2] + b"#" + before[len(before) // 2 + 1 :]
+    else:
+        edited = before.rstrip(b"\n") + (b"" if name == "parquet" else b" ")
+        if name == "parquet":
+            edited = before[:4] + b"##" + before[4:]
+    file.write_bytes(edited)
+    assert todo_of(job, [name], SKIP).formats == ()
+    with pytest.raises(OutputError):
+        go_on(job, [name], SKIP, plan=replace(PLAN, stride=2))
+    assert file.read_bytes() == edited
+
+
 def test_overwriting_with_the_same_settings_keeps_other_formats(job: VideoJob) -> None:
     whole(job, "csv", "json")
     go_on(job, ["csv"], OVERWRITE)

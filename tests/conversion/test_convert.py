@@ -12,6 +12,7 @@ from tests.output_targets import RUN_META
 from tests.scripted_detector import ScriptedDetector
 from tests.scripted_run import job_of, names_in, run
 from tests.synthetic_video import write_video
+from tubedet.conversion.class_lines import class_at
 from tubedet.conversion.convert import convert_rows
 from tubedet.errors import DatasetError, OutputError, UsageError
 from tubedet.run.detection import DetectionWork
@@ -211,6 +212,8 @@ def test_without_a_meta_the_video_says_size_and_rate(tmp_path: Path) -> None:
         ({"frame": "-1"}, "row 2: frame -1"),
         ({"x1": "nan"}, "row 2: frame 1"),
         ({"score": "much"}, "rows of tubedet's"),
+        ({"time_s": "inf"}, "row 2: frame 1: time inf"),
+        ({"tube": str(2**63)}, "a whole number of 64 bits"),
     ],
 )
 def test_bad_rows_are_one_line_that_names_the_file_and_leave_nothing(
@@ -261,3 +264,10 @@ def test_rows_of_a_run_that_was_stopped_are_refused(tmp_path: Path) -> None:
     source = write_rows(tmp_path, rows(), replace(META, complete=False))
     with pytest.raises(UsageError, match="go on with `tubedet detect --resume`"):
         convert_rows(source, ["cvat"])
+
+
+@pytest.mark.parametrize("number", [-1, 0, 3])
+def test_a_class_that_is_not_listed_has_no_name(number: int) -> None:
+    with pytest.raises(LookupError, match=f"class {number} of 2"):
+        class_at(number, ["walk", "run"])
+    assert [class_at(each, ["walk", "run"]) for each in (1, 2)] == ["walk", "run"]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from tubedet import __version__
 from tubedet.writers.formats import Kind
@@ -59,7 +59,15 @@ class VideoRecord:
             record = replace(record, notes=tuple(record.notes))
         except (ValueError, KeyError, TypeError):
             return None
-        return record if isinstance(record.results, str) else None
+        is_sound = (
+            all(isinstance(each, str) for each in (record.results, record.video, record.path))
+            and record.status in get_args(Status)
+            and record.kind in get_args(Kind)
+            and isinstance(record.frames, int)
+            and isinstance(record.seconds, float | int | None)
+            and isinstance(record.error, str | None)
+        )
+        return record if is_sound else None
 
     def to_line(self) -> bytes:
         """A line of JSON."""

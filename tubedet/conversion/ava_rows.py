@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from tubedet.conversion.box_rows import box_row, in_pixels
-from tubedet.conversion.class_lines import class_names
+from tubedet.conversion.class_lines import class_at, class_names
 from tubedet.datasets.ava import read_table
 from tubedet.writers.ava import CLASSES, TABLE
 from tubedet.writers.run_meta import RunMeta
@@ -32,7 +32,7 @@ def ava_rows(path: Path, meta: RunMeta) -> Iterator[Row]:
         yield box_row(
             meta,
             round(float(seconds) * Fraction(meta.fps)),
-            action if labels is None else labels[int(action) - 1],
+            action if labels is None else class_at(int(action), labels),
             in_pixels((x1, y1, x2, y2), meta),
             tube=int(person) if person else None,
             time_s=float(seconds),

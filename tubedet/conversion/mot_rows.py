@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tubedet.conversion.box_rows import box_row
-from tubedet.conversion.class_lines import class_names
+from tubedet.conversion.class_lines import class_at, class_names
 from tubedet.writers.mot import LABELS, TABLE
 from tubedet.writers.run_meta import RunMeta
 from tubedet.writers.track_rows import Row
@@ -25,7 +25,7 @@ def mot_rows(path: Path, meta: RunMeta) -> Iterator[Row]:
             yield box_row(
                 meta,
                 int(frame) - 1,
-                str(number) if labels is None else labels[number - 1],
+                class_at(number, labels),
                 (x1, y1, x1 + width, y1 + height),
                 tube=None if track < 0 else int(track) - 1,
                 score=score,

@@ -1,6 +1,7 @@
 """What a file of rows is: its format, what its outputs are called, and the meta of its video."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,10 @@ READERS: Mapping[str, Callable[[Path, RunMeta], Iterable[Row]]] = {
     "yolo": yolo_rows,
 }
 # What json, csv, pyarrow and a field of another type than expected can raise.
-BAD_CONTENT = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+BAD_CONTENT = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(RecursionError, OverflowError),
+)
 
 
 def format_of(path: Path) -> tuple[str, str]:
@@ -103,13 +107,38 @@ def rows_in(path: Path, name: str, meta: RunMeta) -> Iterator[Row]:
             video = row.video if video is None else video
             if row.video != video:
                 raise ValueError(f"rows of {video} and of {row.video}; one video a file")
-            if row.frame < 0 or not all(abs(each) < float("inf") for each in row[-5:]):
-                raise ValueError(f"row {number}: frame {row.frame}, score and box {row[-5:]}")
-            yield row
+            try:
+                yield _sound(row)
+            except (ValueError, TypeError, OverflowError) as error:
+                raise ValueError(f"row {number}: {error}") from error
     except OutputError as error:  # of rows that tubedet did not write: here they are input
         raise DatasetError(str(error)) from error
     except BAD_CONTENT as error:
         raise DatasetError(f"{path}: expected boxes as {name} has them, found {error!r}") from error
+
+
+def _sound(row: Row) -> Row:
+    """The row with whole numbers where rows have them: libraries make decimals of them.
+
+    Raises:
+        ValueError, TypeError, OverflowError: if a field cannot be in a row.
+    """
+    if not isinstance(row.label, str):
+        raise TypeError(f"label {row.label!r}")
+    frame = _whole(row.frame)
+    if frame is None or frame < 0:
+        raise ValueError(f"frame {row.frame}")
+    if not all(map(math.isfinite, (row.time_s, *row[-5:]))):
+        raise ValueError(f"frame {frame}: time {row.time_s}, score and box {row[-5:]}")
+    return row._replace(frame=frame, pts=_whole(row.pts), tube=_whole(row.tube))
+
+
+def _whole(number: float | None) -> int | None:
+    if number is None or math.isnan(number):  # what is unknown among decimals
+        return None
+    if int(number) != number or not -(2**63) <= number < 2**63:
+        raise ValueError(f"{number}, expected a whole number of 64 bits")
+    return int(number)
 
 
 def _meta_of_video(path: Path) -> RunMeta:

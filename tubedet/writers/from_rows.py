@@ -26,7 +26,7 @@ class FileFromRows(Writer):
     """A file that is made of all rows when it is closed; closed again, it is made anew."""
 
     outlives_failure: ClassVar[bool] = True
-    has_lines: ClassVar[bool] = True
+    is_editable: ClassVar[bool] = True
 
     def __init__(self, target: OutputTarget) -> None:
         """Make the hidden file or folder, empty."""

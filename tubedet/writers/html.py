@@ -58,7 +58,7 @@ class HtmlWriter(TextFile):
     """
 
     suffix: ClassVar[str] = ".html"
-    has_lines: ClassVar[bool] = False
+    is_editable: ClassVar[bool] = False
     _view: ViewWriter | None = None
 
     def __init__(self, target: OutputTarget) -> None:

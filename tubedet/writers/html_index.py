@@ -69,20 +69,26 @@ def indexed_videos(folder: Path, start: Path) -> list[IndexedVideo]:
     for meta_path in sorted(folder.rglob(f"*{META_SUFFIXES['boxes']}")):
         meta = None if meta_path.name.endswith(NOT_RUNS) else RunMeta.read(meta_path)
         if meta is not None:
-            found.append(_indexed(meta_path, meta, start))
+            try:
+                found.append(_indexed(meta_path, meta, start))
+            except (AttributeError, LookupError, TypeError, ValueError):
+                why = f"{meta_path}, or its page, is not as tubedet writes it"
+                found.append(IndexedVideo(name=meta.video, error=why))
     return found
 
 
 def _indexed(meta_path: Path, meta: RunMeta, start: Path) -> IndexedVideo:
-    page = meta_path.parent / str(meta.outputs.get("html", {}).get("name", ""))
+    page = meta_path.parent / Path(str(meta.outputs.get("html", {}).get("name", ""))).name
     summary = summary_of(page) or {}  # without a name it is the folder
+    thumbnail = str(summary.get("thumbnail") or "")
+    seconds = summary.get("seconds")
     return IndexedVideo(
         name=meta.video,
         page=_address(page, start) if summary else None,
-        thumbnail=summary.get("thumbnail"),
-        labels=summary.get("label_seconds", {}),
+        thumbnail=thumbnail if thumbnail.startswith("data:image/") else None,
+        labels={str(name): float(s) for name, s in summary.get("label_seconds", {}).items()},
         frames=meta.processed_frames,
-        seconds=summary.get("seconds"),
+        seconds=None if seconds is None else float(seconds),
         notes=[str(note["text"]) for note in meta.notes if note.get("loss")],
         partial=not meta.complete,
     )

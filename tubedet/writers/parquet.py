@@ -19,7 +19,6 @@ class ParquetWriter(FileFromRows):
     """STEM.parquet, as pandas, Polars, DuckDB and Spark read it."""
 
     suffix = ".parquet"
-    has_lines = False
 
     def __init__(self, target: OutputTarget) -> None:
         """Make the hidden file; UsageError if pyarrow is not installed."""

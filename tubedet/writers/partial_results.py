@@ -4,6 +4,7 @@ STEM.partial.csv, STEM.partial.mp4 and so on belong to STEM.partial.meta.json, w
 their sizes. Files that no such meta names, or of another size, are somebody else's.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tubedet.writers.target import OutputTarget, partial_path
 from tubedet.writers.writer import output_errors
 
 MOST_PARTIAL_RESULTS = 99
+WHOLE_ENDS = (b"\n", b"}", b"]", b">", b"PAR1")  # of lines, JSON, XML and Parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +45,25 @@ class Results:
         told = self.meta.outputs.get(name)
         try:
             path = self.meta_path.with_name(str(told["name"] if told else ""))
-            return path if describe(self.kind, name, path) == told else None
+            found = describe(self.kind, name, path)
+            known = {key: found.get(key) for key in told} if told else {}  # older metas: no hash
+            return path if known == told else None
         except (OSError, ValueError, KeyError, UsageError):  # gone, or told by another program
             return None
 
     def is_edited(self, name: str) -> bool:
         """Whether somebody has changed an output's rows since: they are that somebody's.
 
-        Another size may be a file that was cut off, too; that ends within a line.
+        What is smaller and does not end as a whole file does was cut off.
         """
         writer = writer_class(self.kind, name)
-        if not writer.has_lines or self.path(name):
+        if not writer.is_editable or self.path(name):
             return False
+        told = self.meta.outputs[name]
         try:
-            files = writer.files_of(self.meta_path.with_name(str(self.meta.outputs[name]["name"])))
-            return bool(files) and all(each.read_bytes()[-1:] == b"\n" for each in files)
+            files = writer.files_of(self.meta_path.with_name(str(told["name"])))
+            grown = sum(each.stat().st_size for each in files) >= int(str(told["bytes"]))
+            return bool(files) and (grown or all(map(_ends_whole, files)))
         except (OSError, ValueError, KeyError):
             return False
 
@@ -105,8 +111,17 @@ def _delete_if_empty(folder: Path) -> None:
 def describe(kind: Kind, name: str, path: Path) -> dict[str, object]:
     """What a meta tells of an output: its name and size; OSError if it cannot be looked at."""
     files = writer_class(kind, name).files_of(path)
-    size: dict[str, object] = {"name": path.name, "bytes": sum(f.stat().st_size for f in files)}
-    return size | ({} if files == [path] else {"files": len(files)})
+    told: dict[str, object] = {"name": path.name, "bytes": sum(f.stat().st_size for f in files)}
+    if writer_class(kind, name).is_editable:  # an edit may leave the size as it was
+        hashed = hashlib.sha256()
+        for file in files:
+            hashed.update(file.read_bytes())
+        told["sha256"] = hashed.hexdigest()
+    return told | ({} if files == [path] else {"files": len(files)})
+
+
+def _ends_whole(file: Path) -> bool:
+    return file.read_bytes().endswith(WHOLE_ENDS)
 
 
 def partial_results(kind: Kind, folder: Path, stem: str) -> Iterator[Results]:

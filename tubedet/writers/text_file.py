@@ -23,7 +23,7 @@ class TextFile(Writer):
     """
 
     outlives_failure: ClassVar[bool] = True
-    has_lines: ClassVar[bool] = True
+    is_editable: ClassVar[bool] = True
 
     def __init__(self, target: OutputTarget) -> None:
         """Open the hidden file and begin it."""

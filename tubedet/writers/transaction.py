@@ -307,6 +307,8 @@ class OutputTransaction:
         others = old.without(names)
         if old.meta.complete and not old.meta.differences(self._target.run_meta().asked):
             return others.meta if others.meta.outputs else None
+        if gone := [path.name for name in others.meta.outputs if (path := others.path(name))]:
+            self._notes.append(Note(f"made with other settings, so removed: {', '.join(gone)}"))
         others.delete_outputs()
         return None
 

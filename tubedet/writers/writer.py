@@ -47,7 +47,7 @@ class Writer(ABC):
         suffix: of the finished file's name; "" for a folder.
         needs_picture: it shows `frame.rgb`, which is otherwise left as it is.
         outlives_failure: it can be closed with its whole frames after a failure, and closed again.
-        has_lines: of text whose last line has an end: one without it was cut off.
+        is_editable: of rows that people correct: the meta has a hash of its files.
         notes: for people; complete when the writer is closed.
         path: the hidden file or folder.
         offset_s: what turns a row's `time_s` into this output's own time; None if it has none.
@@ -56,7 +56,7 @@ class Writer(ABC):
     suffix: ClassVar[str]
     needs_picture: bool = False
     outlives_failure: ClassVar[bool] = False
-    has_lines: ClassVar[bool] = False
+    is_editable: ClassVar[bool] = False
     offset_s: Fraction | None = None
 
     def __init__(self, target: OutputTarget) -> None:
