@@ -117,8 +117,8 @@ def test_only_videos_need_pixels_and_what_is_removed_is_gone(tmp_path: Path) -> 
     [
         (
             "boxes",
-            "mp4, csv, json, jsonl, segments, html, parquet, coco, cvat, mot, ava, yolo, label-studio, "
-            "srt, vtt",
+            "mp4, csv, json, jsonl, segments, html, parquet, coco, cvat, mot, ava, yolo, "
+            "label-studio, srt, vtt",
         ),
         ("flow", "mp4, flo, brox"),
     ],
