@@ -1,6 +1,7 @@
 """Detectors run by ONNX Runtime, beside the same ones run by PyTorch."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -197,3 +198,14 @@ def test_graphs_are_made_once_and_said_to_be(
         assert detector.description == "light on cpu in fp32, ONNX Runtime"
     assert len(made) == 1
     assert said == ["small.safetensors: making graphs for ONNX Runtime, once for these weights"]
+
+
+def test_onnx_runtime_keeps_no_identity(graphs: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tubedet.runtime.onnx_graphs import OnnxGraph; "
+        "OnnxGraph(Path(sys.argv[1]), 'window')"
+    )
+    home = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    unset = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program, str(graphs)], env=unset | home, check=True)
+    assert not list(tmp_path.glob("**/*onnxruntime*"))

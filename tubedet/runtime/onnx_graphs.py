@@ -5,6 +5,7 @@ They need neither tubedet nor PyTorch. What else a program has to know is in the
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.onnx_operations import OPSET, TRANSLATIONS
 
 SUFFIX = ".onnx"
+
+# ONNX Runtime 1.32 tells Microsoft of its use, and keeps an identity for that in the cache folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def can_write_and_run() -> bool:
