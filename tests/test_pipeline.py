@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from fractions import Fraction
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -361,8 +362,9 @@ def test_the_meta_says_what_was_processed_and_how(video: Path) -> None:
         "smooth": False,
         "link": False,
     }
-    size = (video.parent / "out/clip.json").stat().st_size
-    assert meta["outputs"] == {"json": {"name": "clip.json", "bytes": size}}
+    written = (video.parent / "out/clip.json").read_bytes()
+    told = {"name": "clip.json", "bytes": len(written), "sha256": sha256(written).hexdigest()}
+    assert meta["outputs"] == {"json": told}
     within = meta_of(video.parent / "out/clip.json")["meta"]
     assert within == meta | {"outputs": {}}, "but for what only a finished file can tell of itself"
 

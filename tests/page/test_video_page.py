@@ -456,12 +456,13 @@ def test_the_page_of_an_hour_is_usable(browser: Any, tmp_path: Path) -> None:
     with opened(browser, target.path(".html")) as page:
         page.wait_for_function("window.tubedetPage")
         ready_ms = page.evaluate("performance.now()")
-        frame_ms = page.evaluate(
+        frame_ms, clock = page.evaluate(
             """() => {
               const begin = performance.now();
               for (let n = 0; n < 100; n++) tubedetPage.player.seek((n * 7919) % 108000);
               document.getElementById("overlay").getContext("2d").getImageData(0, 0, 1, 1);
-              return (performance.now() - begin) / 100;
+              const ms = (performance.now() - begin) / 100;
+              return [ms, document.getElementById("clock").textContent];
             }"""
         )
         edit_ms = page.evaluate(
@@ -471,7 +472,7 @@ def test_the_page_of_an_hour_is_usable(browser: Any, tmp_path: Path) -> None:
               return performance.now() - begin;
             }"""
         )
-        assert page.locator("#clock").text_content().endswith("frame 27981")  # 99 · 7919 modulo all
+        assert clock.endswith("frame 27981")  # 99 · 7919 modulo all
         assert page.locator("#tubes tr").count() == 216
         print(f"ready {ready_ms:.0f} ms, frame {frame_ms:.2f} ms, edit {edit_ms:.0f} ms")
         assert ready_ms < 15_000  # seconds, on a machine that others use too
