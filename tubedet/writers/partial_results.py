@@ -114,14 +114,17 @@ def describe(kind: Kind, name: str, path: Path) -> dict[str, object]:
     told: dict[str, object] = {"name": path.name, "bytes": sum(f.stat().st_size for f in files)}
     if writer_class(kind, name).is_editable:  # an edit may leave the size as it was
         hashed = hashlib.sha256()
-        for file in files:
-            hashed.update(file.read_bytes())
+        for each in files:
+            with each.open("rb") as file:
+                hashlib.file_digest(file, lambda: hashed)  # goes on with the one hash
         told["sha256"] = hashed.hexdigest()
     return told | ({} if files == [path] else {"files": len(files)})
 
 
 def _ends_whole(file: Path) -> bool:
-    return file.read_bytes().endswith(WHOLE_ENDS)
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - max(map(len, WHOLE_ENDS))))
+        return opened.read().endswith(WHOLE_ENDS)
 
 
 def partial_results(kind: Kind, folder: Path, stem: str) -> Iterator[Results]:
