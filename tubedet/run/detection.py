@@ -32,8 +32,8 @@ from tubedet.tubes.linking import TubeLinker
 from tubedet.tubes.smoothing import WEAKEST_VOTE, smooth
 from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.video.frame_pairs import pair_frames
+from tubedet.video.frame_source import FrameSource
 from tubedet.video.preprocess import FrameGeometry, PairInputs
-from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
 from tubedet.writers.track_rows import as_in_rows
 from tubedet.writers.writer import FrameResult
@@ -137,7 +137,7 @@ class DetectionWork:
         return self._state
 
     def results(
-        self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
+        self, reader: FrameSource, stop: StopRequest, *, with_pictures: bool
     ) -> Generator[FrameResult]:
         """Every frame of the span with its detections; None where the stride passes over it."""
         reach = self.reach(reader.info)

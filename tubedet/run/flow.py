@@ -11,8 +11,8 @@ from tubedet.run.plan import FramePlan, on_stride
 from tubedet.run.stop import StopRequest
 from tubedet.runtime.torch_flow import TorchFlow
 from tubedet.video.frame_pairs import FramePair, pair_frames
+from tubedet.video.frame_source import FrameSource
 from tubedet.video.preprocess import stack_pair
-from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
 from tubedet.writers.writer import FlowArray, FrameResult
 
@@ -64,7 +64,7 @@ class FlowWork:
         return {}
 
     def results(
-        self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
+        self, reader: FrameSource, stop: StopRequest, *, with_pictures: bool
     ) -> Generator[FrameResult]:
         """Every frame with its flow (2, H, W) in source pixels: to its successor, u right, v down.
 

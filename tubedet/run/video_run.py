@@ -12,7 +12,7 @@ from tubedet.run.events import VideoDone
 from tubedet.run.jobs import VideoJob
 from tubedet.run.work import Work
 from tubedet.video.file_names import is_image_name
-from tubedet.video.reader import VideoReader
+from tubedet.video.frame_source import FrameSource
 from tubedet.video.time_range import FrameNumber, Moment
 from tubedet.writers.run_meta import RunMeta, as_asked
 from tubedet.writers.target import OutputTarget
@@ -33,7 +33,7 @@ class VideoRun:
     """
 
     def __init__(
-        self, job: VideoJob, reader: VideoReader, work: Work, notes: Sequence[Note] = ()
+        self, job: VideoJob, reader: FrameSource, work: Work, notes: Sequence[Note] = ()
     ) -> None:
         self.outputs: OutputTransaction | None = None
         self.expected_frames = work.plan.expected_frames(reader.info)

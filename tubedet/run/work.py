@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from tubedet.notes import Note
 from tubedet.run.plan import FramePlan
 from tubedet.run.stop import StopRequest
-from tubedet.video.reader import VideoReader
+from tubedet.video.frame_source import FrameSource
 from tubedet.writers.formats import Kind
 from tubedet.writers.writer import FrameResult
 
@@ -39,7 +39,7 @@ class Work(Protocol):
         """What computes the result, and in what batches, as plain JSON values."""
 
     def results(
-        self, reader: VideoReader, stop: StopRequest, *, with_pictures: bool
+        self, reader: FrameSource, stop: StopRequest, *, with_pictures: bool
     ) -> Generator[FrameResult]:
         """Every frame of the span, in order; without a result where the stride passes over it.
 
