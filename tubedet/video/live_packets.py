@@ -1,5 +1,6 @@
 """The packets of a live source, and when each of them came."""
 
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from time import monotonic_ns
 from typing import ClassVar
@@ -7,11 +8,15 @@ from typing import ClassVar
 import av
 from av.container import InputContainer
 
-from tubedet.video.container import AnyPacket, PacketReader
+from tubedet.video.container import AnyPacket, PacketReader, codec_name
 
 QUIET_US = 300_000  # without a packet that is less late than those before: the burst is over
 LESS_LATE_US = 5_000
 MOST_HELD, LONGEST_HELD_US = 256, 3_000_000
+# FFmpeg gives a picture's packet when so many later ones have begun to come: only where the next
+# one begins does it know that the picture is complete, in the container and once more in its codec.
+PACKETS_HELD = {"rtsp": 1, "mpegts": 2}
+SPLIT_CODECS = {"h264", "hevc", "mpeg2video", "mpeg4"}  # by FFmpeg, where one picture ends
 NO_PICTURE_US = 30_000_000  # longer than between any camera's key frames
 
 
@@ -27,7 +32,8 @@ class LivePackets(PacketReader):
     packets would have come without it.
 
     Attributes:
-        arrived_us: when the packet that was given last came, in microseconds by `monotonic_us`.
+        arrived_us: when the packet that was given last began to come, in microseconds by
+            `monotonic_us`.
     """
 
     passed_over: ClassVar[type[av.FFmpegError]] = av.error.InvalidDataError
@@ -35,6 +41,7 @@ class LivePackets(PacketReader):
 
     def __init__(self, container: InputContainer, *, has_bursts: bool) -> None:
         super().__init__(container)
+        self._container_format = container.format.name
         self._has_bursts = has_bursts
         self.arrived_us = self._shown_us = monotonic_us()
 
@@ -47,13 +54,12 @@ class LivePackets(PacketReader):
         self._shown_us = monotonic_us()
 
     def __iter__(self) -> Iterator[AnyPacket]:
-        packets = super().__iter__()
+        packets = _with_arrivals(super().__iter__(), self._container_format)
         if self._has_bursts:
             for packet, self.arrived_us in _out_of_burst(packets):
                 yield packet
             self.shown()
-        for packet in packets:
-            self.arrived_us = monotonic_us()
+        for packet, self.arrived_us in packets:
             yield packet
             if self.arrived_us - self._shown_us > NO_PICTURE_US:
                 raise NothingToSeeError
@@ -64,12 +70,27 @@ def monotonic_us() -> int:
     return monotonic_ns() // 1000
 
 
-def _out_of_burst(packets: Iterator[AnyPacket]) -> list[tuple[AnyPacket, int]]:
+def _with_arrivals(
+    packets: Iterator[AnyPacket], container_format: str
+) -> Iterator[tuple[AnyPacket, int]]:
+    """The packets, each with when it began to come: when FFmpeg gave the one before those held."""
+    given: dict[int, deque[int]] = defaultdict(deque)
+    for packet in packets:
+        is_split = codec_name(packet.stream) in SPLIT_CODECS
+        held = PACKETS_HELD.get(container_format, 0) if is_split else 0
+        of_stream = given[packet.stream_index]
+        of_stream.append(monotonic_us())
+        if len(of_stream) > held + 1:
+            of_stream.popleft()
+        yield packet, of_stream[0]
+
+
+def _out_of_burst(packets: Iterator[tuple[AnyPacket, int]]) -> list[tuple[AnyPacket, int]]:
     """The packets up to the end of the burst, each with when it would have come without it."""
     held: list[tuple[AnyPacket, int]] = []
     least_us = since_us = None
-    for packet in packets:
-        came_us, own_us = monotonic_us(), _own_us(packet)
+    for packet, came_us in packets:
+        own_us = _own_us(packet)
         held.append((packet, came_us))
         if own_us is not None and (least_us is None or came_us - own_us < least_us - LESS_LATE_US):
             least_us, since_us = came_us - own_us, came_us
