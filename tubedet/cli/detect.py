@@ -46,7 +46,7 @@ def detect(
     precision: options.Precision = "auto",
     runtime: options.Runtime = "auto",
     compile: options.Compile = False,
-    latency: options.Latency = None,
+    latency: options.LatencyOrDefault = None,
     batch_size: options.BatchSize = 1,
     flow_images: options.FlowImages = None,
     min_score: options.MinScore = None,

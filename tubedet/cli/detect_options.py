@@ -211,12 +211,16 @@ Runtime = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
-Latency = Annotated[
+LATENCY_HELP = (
+    "half-second; or none, for live use: nothing behind a frame has a say in its boxes, which are "
+    "not smoothed. Only for light: the paper's presets have none."
+)
+Latency = Annotated[str, Option(metavar="LATENCY", help=LATENCY_HELP, rich_help_panel=NETWORK)]
+LatencyOrDefault = Annotated[
     str | None,
     Option(
         metavar="LATENCY",
-        help="half-second; or none, for live use: nothing behind a frame has a say in its boxes, "
-        "which are not smoothed. Only for light: the paper's presets have none.",
+        help=LATENCY_HELP,
         show_default="half-second, with --live none",
         rich_help_panel=NETWORK,
     ),

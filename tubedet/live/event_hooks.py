@@ -7,12 +7,14 @@ again: an event is news, and its rows are elsewhere.
 import shlex
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Full, Queue
 from threading import Thread
 from time import monotonic
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from tubedet.errors import UsageError
@@ -40,7 +42,7 @@ class EventHook:
         self.name, self._deliver = _delivery_of(text)
         self._told = told
         self._queue: Queue[str | None] = Queue(MOST_WAITING)
-        self._handed_over = self._failed = self._dropped = 0
+        self._handed_over = self._delivered = 0
         self._reason = ""
         self._thread = Thread(target=self._work, name="tubedet-event", daemon=True)
         self._thread.start()
@@ -48,21 +50,15 @@ class EventHook:
     def put(self, event: ActionEvent) -> None:
         """Hand an event over; one that finds too many waiting is dropped."""
         self._handed_over += 1
-        try:
+        with suppress(Full):
             self._queue.put_nowait(event.to_json())
-        except Full:
-            self._dropped += 1
 
     def close(self, deadline: float) -> None:
         """Deliver what waits, until `deadline` (as `monotonic` counts), and say what was lost."""
-        try:
+        with suppress(Full):
             self._queue.put(None, timeout=max(0.0, deadline - monotonic()))
-        except Full:
-            pass
-        else:
-            self._thread.join(max(0.0, deadline - monotonic()))
-        waiting = self._queue.qsize() + self._thread.is_alive()
-        if lost := self._failed + self._dropped + max(0, waiting - 1):
+        self._thread.join(max(0.0, deadline - monotonic()))
+        if lost := self._handed_over - self._delivered:
             reason = self._reason or "too slow"
             self._told(
                 Note(
@@ -74,10 +70,10 @@ class EventHook:
 
     def _work(self) -> None:
         while (event := self._queue.get()) is not None:
-            if reason := self._deliver(event):
-                self._failed += 1
-                if reason != self._reason:
-                    self._told(Note(f"--on-event {self.name}: {reason}", loss=True))
+            reason = self._deliver(event)
+            self._delivered += not reason
+            if reason and reason != self._reason:
+                self._told(Note(f"--on-event {self.name}: {reason}", loss=True))
                 self._reason = reason
 
 
@@ -123,7 +119,13 @@ def _run(command: list[str], event: str) -> str:
 
 
 def _posted(url: str, event: str) -> str:
-    request = Request(url, event.encode(), {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    address = urlsplit(url)
+    if address.username is not None:
+        user = f"{unquote(address.username)}:{unquote(address.password or '')}"
+        headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
+        url = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+    request = Request(url, event.encode(), headers)
     try:
         with urlopen(request, timeout=TIMEOUT_S):
             return ""
