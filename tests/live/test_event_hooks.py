@@ -2,6 +2,7 @@
 
 import json
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +30,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.path, self.headers["Content-Type"], body))  # type: ignore[attr-defined]
+        self.server.got.append((self.path, self.headers["Authorization"], body))  # type: ignore[attr-defined]
         self.send_response(500 if self.path == "/broken" else 204)
         self.end_headers()
 
@@ -66,7 +67,7 @@ def test_a_command_gets_each_event_on_its_stdin_in_order(tmp_path: Path) -> None
 def test_an_address_gets_each_event_as_a_post_of_json(server: ThreadingHTTPServer) -> None:
     assert deliver(f"http://127.0.0.1:{server.server_port}/door?k=1", range(2)) == []
     got = server.got  # type: ignore[attr-defined]
-    assert [(path, kind) for path, kind, _ in got] == [("/door?k=1", "application/json")] * 2
+    assert [(path, secret) for path, secret, _ in got] == [("/door?k=1", None)] * 2
     assert [json.loads(body)["frame"] for _, _, body in got] == [0, 1]
 
 
@@ -83,7 +84,8 @@ def test_a_command_that_fails_is_said_once_and_counted() -> None:
 
 def test_an_address_that_fails_is_named_without_its_secrets(server: ThreadingHTTPServer) -> None:
     place = f"127.0.0.1:{server.server_port}"
-    notes = deliver(f"http://me:word@{place}/broken", range(1))
+    notes = deliver(f"http://me:w%40rd@{place}/broken", range(1))
+    assert server.got[0][1] == "Basic " + b64encode(b"me:w@rd").decode()  # type: ignore[attr-defined]
     assert [note.text for note in notes] == [
         f"--on-event http://{place}: HTTP 500 Internal Server Error",
         f"--on-event http://{place}: 1 of 1 events were not delivered "

@@ -110,7 +110,7 @@ class LiveCommand:
                 video=video,
                 rows_to=self.rows_to,
                 status=status,
-                recordings=plan and Recordings(stream, work, plan, view.segment_done),
+                recordings=Recordings(stream, work, plan, view.segment_done) if plan else None,
                 hooks=hooks,
                 page=page,
                 stop=stop,
@@ -210,9 +210,8 @@ def segment_length_s(text: str) -> Fraction:
 
 def host_and_port(text: str) -> tuple[str, int]:
     """`HOST`, `HOST:PORT`, `[::1]:PORT` or `::1`, port 0 if none is told; UsageError otherwise."""
-    match = re.fullmatch(
-        r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>\d{1,5}))?", text
-    )
+    host = r"\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)"
+    match = re.fullmatch(rf"(?:{host})(?::(?P<port>\d{{1,5}}))?", text)
     if match is None and text.count(":") > 1 and "[" not in text:
         return text, 0
     port = int(match["port"] or 0) if match else 0
