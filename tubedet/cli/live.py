@@ -83,7 +83,8 @@ class LiveCommand:
         with LiveReader(source, video_stream=self.video_stream, told=view.outage) as reader:
             new_work = load(self.device, (lambda _: None) if self.quiet else mention)
             place = PurePosixPath(source.stem)
-            job = VideoJob(reader.path, source.name, Path(), source.stem, place, is_stream=True)
+            path = Path(source.name)
+            job = VideoJob(path, source.name, Path(), source.stem, place, is_stream=True)
             self._detect(source.name, reader, new_work(job, None), plan, view)
 
     def _detect(
@@ -119,7 +120,7 @@ class LiveCommand:
             with closing(run.frames()) as frames:
                 for _ in frames:
                     view.frame_done()
-        view.summarise()
+        view.summarise([] if plan else stream.notes())
         if self.strict and (status.dropped_frames or status.outages or stream.skipped_frames):
             raise VideoError(f"{video}: something was lost, which --strict does not allow")
 

@@ -1,6 +1,6 @@
 """What people see of a live run: how it stands, and what happens, on stderr."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import RLock
 from time import monotonic
 from types import TracebackType
@@ -95,8 +95,10 @@ class LiveView:
         for note in done.notes:
             self.note(note)
 
-    def summarise(self) -> None:
-        """What became of the run."""
+    def summarise(self, notes: "Sequence[Note]") -> None:
+        """What became of the run, and what no segment has told."""
+        for note in notes:
+            self.note(note)
         if self._status:
             done = self._status
             self.say(

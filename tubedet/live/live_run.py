@@ -13,7 +13,7 @@ from tubedet.live.event_hooks import TIMEOUT_S, EventHook
 from tubedet.live.live_status import LiveStatus
 from tubedet.live.page_server import LivePage
 from tubedet.live.recordings import Recordings
-from tubedet.live.stream import LiveStream
+from tubedet.live.stream import LiveStream, StreamUntil
 from tubedet.run.overlap import Overlap
 from tubedet.run.stop import StopRequest
 from tubedet.run.work import Work
@@ -66,7 +66,8 @@ class LiveRun:
             OutputError: if something cannot be written.
         """
         shows = self._recordings is not None or self._page is not None
-        results = self._work.results(self._stream, self._stop, with_pictures=shows)
+        stream = StreamUntil(self._stream, self._work.plan.span.end)
+        results = self._work.results(stream, self._stop, with_pictures=shows)
         awaited = self._stop.awaited(results, to_their_end=True)
         found = ((result, self._work.resume_state()) for result in awaited)
         try:

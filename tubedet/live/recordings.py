@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tubedet.live.live_status import outage_json
-from tubedet.live.segment_tally import SegmentTally
-from tubedet.live.stream import LiveStream, StreamCounts, iso_utc, utc_at
+from tubedet.live.segment_tally import SegmentTally, StreamCounts
+from tubedet.live.stream import LiveStream, iso_utc, utc_at
 from tubedet.run.events import VideoDone
 from tubedet.run.jobs import VideoJob
 from tubedet.run.video_run import VideoRun
@@ -133,7 +133,7 @@ class Recordings:
     def _segment_called(self, name: str, number: int, first: VideoFrame) -> "_Segment":
         plan = self._plan
         job = VideoJob(
-            source=self._stream.path,
+            source=Path(plan.video),
             video=plan.video,
             folder=plan.folder,
             stem=name,

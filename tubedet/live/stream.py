@@ -1,11 +1,17 @@
 """What a live run needs of its stream beyond frames: what became of those that are not there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import NamedTuple, Protocol, Self
+from pathlib import Path
+from typing import Protocol
 
+from tubedet.notes import Note
+from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.video.frame_source import FrameSource
+from tubedet.video.time_range import Moment, Seconds
+
+MORE_S = 2  # than a range: no box depends on frames that are later than this (run.reach)
 
 
 class Outage(Protocol):
@@ -40,27 +46,57 @@ class LiveStream(FrameSource, Protocol):
         """Those so far."""
 
 
-class StreamCounts(NamedTuple):
-    """How many frames of a stream have come to what end so far."""
+class StreamUntil:
+    """A stream that ends soon after a moment, even if it is away by then; a `FrameSource`.
 
-    decoded: int = 0
-    skipped: int = 0
-    repaired: int = 0
-    dropped: int = 0
+    A run ends with the first frame that it does not need, for which it would wait.
 
-    @classmethod
-    def of(cls, stream: LiveStream) -> Self:
-        """Those at this moment."""
-        return cls(
-            stream.decoded_frames,
-            stream.skipped_frames,
-            stream.repaired_timestamps,
-            stream.dropped_frames,
-        )
+    Args:
+        stream: where frames come from.
+        end: of the run; None, or a number of frames, for no end.
+    """
 
-    def since(self, earlier: "StreamCounts") -> "StreamCounts":
-        """What came behind an earlier moment."""
-        return StreamCounts(*(now - then for now, then in zip(self, earlier, strict=True)))
+    def __init__(self, stream: LiveStream, end: Moment | None) -> None:
+        self._stream = stream
+        self._end = Seconds(end.value + MORE_S) if isinstance(end, Seconds) else None
+
+    def frames(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[VideoFrame]:
+        """Those of the stream up to `end`, or its own end."""
+        return self._stream.frames(start, end or self._end, stop)
+
+    @property
+    def path(self) -> Path | str:
+        """That of the stream, as all that follows."""
+        return self._stream.path
+
+    @property
+    def info(self) -> VideoInfo:
+        """See `FrameSource`."""
+        return self._stream.info
+
+    @property
+    def decoded_frames(self) -> int:
+        """See `FrameSource`."""
+        return self._stream.decoded_frames
+
+    @property
+    def skipped_frames(self) -> int:
+        """See `FrameSource`."""
+        return self._stream.skipped_frames
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """See `FrameSource`."""
+        return self._stream.repaired_timestamps
+
+    def notes(self) -> list[Note]:
+        """See `FrameSource`."""
+        return self._stream.notes()
 
 
 def utc_at(stream: LiveStream, time_s: float | Fraction) -> datetime:

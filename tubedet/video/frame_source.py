@@ -36,7 +36,7 @@ class FrameSource(SourceTally, Protocol):
     """Frames, one at a time, on one clock; see `VideoReader`."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | str:
         """What messages call it."""
 
     def frames(
