@@ -1,7 +1,7 @@
 """From packets to pictures with times: damage is passed over and counted, times are repaired."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -27,11 +27,32 @@ LEAST_EVEN, LEAST_EVEN_OF_ANY_RATE = 3, 24  # steps, before a rate is called eve
 
 
 class TimedPicture(NamedTuple):
-    """A decoded picture, its seconds after the first one, and whether one is lost before it."""
+    """A decoded picture, its seconds after the first one, and whether one is lost before it.
+
+    `own_s` is its time on the source's clock, as the source has it; None where it has none.
+    """
 
     picture: av.VideoFrame
     time_s: Fraction
     after_gap: bool
+    own_s: Fraction | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingCounts:
+    """What one pass over a stream, or several together, met so far; see `Decoding`."""
+
+    decoded: int = 0
+    skipped: int = 0
+    container_errors: int = 0
+    missing: int = 0
+    untimed: int = 0
+    repaired: int = 0
+    clock_resets: int = 0
+
+    def __add__(self, other: "DecodingCounts") -> "DecodingCounts":
+        sums = {name: count + getattr(other, name) for name, count in asdict(self).items()}
+        return DecodingCounts(**sums)
 
 
 @dataclass(slots=True)
@@ -54,9 +75,15 @@ class Decoding:
         is_of_any_rate: such pictures may never have been there.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, fps: Fraction) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        fps: Fraction,
+        packets: PacketReader | None = None,
+    ) -> None:
         self._container, self._stream, self._frame_s = container, stream, 1 / fps
-        self._packets = PacketReader(container)
+        self._packets = PacketReader(container) if packets is None else packets
         self._clock = SourceClock(container)
         self._times = PictureTimes(container.format.name)
         self._has_holes = container.format.name in FORMATS_WITH_HOLES
@@ -80,6 +107,19 @@ class Decoding:
     def clock_resets(self) -> int:
         """How often the source's clock started anew so far."""
         return self._clock.resets
+
+    @property
+    def counts(self) -> DecodingCounts:
+        """What this pass met so far."""
+        return DecodingCounts(
+            decoded=self.decoded,
+            skipped=self.skipped,
+            container_errors=self.container_errors,
+            missing=self.missing,
+            untimed=self.untimed,
+            repaired=self.repaired,
+            clock_resets=self.clock_resets,
+        )
 
     @property
     def knows_duration(self) -> bool:
@@ -158,7 +198,7 @@ class Decoding:
         hole = shift_s == self._shift_s and self._is_hole(step_s)
         after_gap = self._is_after_loss(sent) or hole
         self._latest_s, self._shift_s = time_s, shift_s
-        return TimedPicture(picture, time_s, after_gap)
+        return TimedPicture(picture, time_s, after_gap, own_s)
 
     def _first_s(self) -> Fraction:
         start = self._stream.start_time
