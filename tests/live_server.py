@@ -93,9 +93,10 @@ class LiveServer:
     def address(self) -> str:
         return f"http://127.0.0.1:{self._http.server_address[1]}/live.ts"
 
-    def due_s(self, number: int) -> float:
-        """When a picture is due, by `time.monotonic`."""
-        return self.began + number / self.fps
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing comes at this moment, though connections hold."""
+        return self._is_in(self._stalled)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         if self._is_in(self._away):
@@ -129,10 +130,10 @@ class LiveServer:
         number, end = first, None if self.pictures is None else first + self.pictures
         while number != end and not self.is_closed and not self._is_in(self._away):
             late_s = random.random() * self.jitter_s
-            wait_s = self.due_s(number) + late_s - monotonic()
+            wait_s = self.began + number / self.fps + late_s - monotonic()
             if wait_s > 0:
                 sleep(min(wait_s, 0.05))
-            if self._is_in(self._stalled):
+            if self.is_stalled:
                 sleep(0.02)
             elif wait_s <= 0.05:
                 yield number

@@ -12,7 +12,7 @@ RTSP_SCHEMES = ("rtsp", "rtsps")
 HIDDEN = "***"
 
 _NETWORK = re.compile(rf"(?:{'|'.join(NETWORK_SCHEMES)})://.+", re.IGNORECASE)
-_USER_PASSWORD = re.compile(r"(?<=//)([^/?#]*?):[^/?#]*@")
+_USER_PASSWORD = re.compile(r"(?<=//)([^/:]*):[^/]*@")
 _NAMED_SECRET = re.compile(
     r"((?:pass(?:word|wd|phrase)?|pwd|token|secret|auth|(?:api|access)?key|sig(?:nature)?)=)"
     r"[^&;/?#]+",
@@ -78,8 +78,7 @@ def _camera(device: str) -> LiveSource:
 
 def _network_source(address: str) -> LiveSource:
     parts = urlsplit(without_secrets(address))
-    place = (parts.hostname or "") + parts.netloc.rpartition("@")[2].partition(":")[2]
-    stem = _as_stem(f"{place}-{parts.path}")
+    stem = _as_stem(parts.netloc.rpartition("@")[2] + parts.path)
     options: tuple[tuple[str, str], ...] = ()
     if parts.scheme in RTSP_SCHEMES:
         # Over UDP, lost packets break pictures. Sound would only delay the beginning.

@@ -166,20 +166,17 @@ class LiveFeed:
             self.clock.restart()
         if not self.opened.is_set():
             self._know(shown, connection)
-        arrived_us = shown.arrived_us
-        waits = connection.is_whole or self._source.is_pipe
-        if waits and not self._begun.is_set():
+        if connection.is_whole or self._source.is_pipe:
             self._begun.wait()
-            arrived_us = arrived_us if connection.is_whole else monotonic_us()
         if shown.own_us is not None:
-            self.clock.arrived(shown.own_us, arrived_us)
+            self.clock.arrived(shown.own_us, shown.arrived_us)
         if not self._begun.is_set():
             return not self.queue.is_ended
-        time_s = Fraction(self.clock.time_us(arrived_us), 1_000_000)
+        time_s = Fraction(self.clock.time_us(shown.arrived_us), 1_000_000)
         if has_reached(self._end, self._kept, time_s):
             return False
         self._back(time_s)
-        return self._queued(shown, time_s, self._patience_s(arrived_us, connection))
+        return self._queued(shown, time_s, self._patience_s(shown.arrived_us, connection))
 
     def _patience_s(self, arrived_us: int, connection: LiveConnection) -> float | None:
         """How long a picture may wait for room; None for ever.

@@ -66,20 +66,33 @@ def monotonic_us() -> int:
 
 def _out_of_burst(packets: Iterator[AnyPacket]) -> list[tuple[AnyPacket, int]]:
     """The packets up to the end of the burst, each with when it would have come without it."""
-    held: list[tuple[AnyPacket, int | None, int]] = []
+    held: list[tuple[AnyPacket, int]] = []
     least_us = since_us = None
     for packet in packets:
         came_us, own_us = monotonic_us(), _own_us(packet)
-        held.append((packet, own_us, came_us))
+        held.append((packet, came_us))
         if own_us is not None and (least_us is None or came_us - own_us < least_us - LESS_LATE_US):
             least_us, since_us = came_us - own_us, came_us
         is_quiet = since_us is not None and came_us - since_us > QUIET_US
-        if is_quiet or len(held) >= MOST_HELD or came_us - held[0][2] > LONGEST_HELD_US:
+        if is_quiet or len(held) >= MOST_HELD or came_us - held[0][1] > LONGEST_HELD_US:
             break
-    return [
-        (packet, came_us if own_us is None or least_us is None else min(came_us, own_us + least_us))
-        for packet, own_us, came_us in held
-    ]
+    _time_first([packet for packet, _ in held])
+    return [(packet, _undelayed_us(packet, came_us, least_us)) for packet, came_us in held]
+
+
+def _time_first(packets: list[AnyPacket]) -> None:
+    """Give the first packet its time, which RTSP servers do not tell, by that of the second."""
+    match packets:
+        case [first, second, *_] if (
+            first.stream_index == second.stream_index and first.dts is None and first.duration
+        ):
+            if second.dts is not None:
+                first.pts = first.dts = second.dts - first.duration
+
+
+def _undelayed_us(packet: AnyPacket, came_us: int, least_us: int | None) -> int:
+    own_us = _own_us(packet)
+    return came_us if own_us is None or least_us is None else min(came_us, own_us + least_us)
 
 
 def _own_us(packet: AnyPacket) -> int | None:
