@@ -27,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 WIDEST = 1280  # px of a picture on the page
 MOST_VIEWERS = 16  # each has a thread
 SILENCE_S = 30.0  # a viewer that takes nothing for so long is gone
+POLL_S = 0.1  # how often it is asked whether to go on
 BOUNDARY = "picture"
 PART_BEGIN = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
 
@@ -63,7 +64,8 @@ class LivePage:
             raise OutputError(f"cannot serve a page at {host}:{port}: {reason}") from error
         self._server.page = self
         self.address = f"http://{_reachable(host)}:{self._server.server_port}/{self.token}/"
-        self._thread = Thread(target=self._server.serve_forever, name="tubedet-page", daemon=True)
+        serve = self._server.serve_forever
+        self._thread = Thread(target=serve, args=(POLL_S,), name="tubedet-page", daemon=True)
         self._thread.start()
 
     @property
