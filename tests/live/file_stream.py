@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
+from tubedet.notes import Note
 from tubedet.video.frame import VideoFrame
 from tubedet.video.reader import VideoReader
 from tubedet.video.time_range import Moment
@@ -31,7 +32,11 @@ class FileStream(VideoReader):
         super().__init__(path)
         self.dropped_frames = 0
         self.outages: list[FileOutage] = []
+        self.more_notes: list[Note] = []
         self._before_frame = before_frame
+
+    def notes(self) -> list[Note]:
+        return [*super().notes(), *self.more_notes]
 
     def frames(
         self,
