@@ -14,7 +14,7 @@ import pytest
 
 from tubedet.errors import UsageError
 from tubedet.live.action_events import ActionEvent
-from tubedet.live.event_hooks import MOST_WAITING, EventHook
+from tubedet.live.event_hooks import MOST_WAITING, EventHook, delivery_to
 from tubedet.notes import Note
 
 AT = datetime(2026, 11, 30, 5, 22, 33, tzinfo=UTC)
@@ -50,7 +50,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 def deliver(text: str, frames: range) -> list[Note]:
     """Hand events over, wait for all, and return what is said of it."""
     notes: list[Note] = []
-    hook = EventHook(text, notes.append)
+    hook = EventHook(delivery_to(text), notes.append)
     for frame in frames:
         hook.put(event(frame))
     hook.close(monotonic() + WAIT_S)
@@ -111,7 +111,7 @@ def test_handing_over_never_waits_and_what_finds_no_room_is_counted(
         return ""
 
     monkeypatch.setattr("tubedet.live.event_hooks._run", lambda _, event: stuck(event))
-    hook = EventHook(f'"{sys.executable}"', notes.append)
+    hook = EventHook(delivery_to(f'"{sys.executable}"'), notes.append)
     hook.put(event(0))
     assert at_work.wait(WAIT_S)
     for frame in range(1, MOST_WAITING + 6):
@@ -126,7 +126,7 @@ def test_handing_over_never_waits_and_what_finds_no_room_is_counted(
 def test_what_is_not_delivered_in_time_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, notes = Event(), list[Note]()
     monkeypatch.setattr("tubedet.live.event_hooks._run", lambda _, event: str(go_on.wait() and ""))
-    hook = EventHook(f'"{sys.executable}"', notes.append)
+    hook = EventHook(delivery_to(f'"{sys.executable}"'), notes.append)
     for frame in range(3):
         hook.put(event(frame))
     hook.close(monotonic() + 0.1)
@@ -139,4 +139,4 @@ def test_what_is_not_delivered_in_time_is_counted(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("text", ["no-such-program x", '"open quote', ""])
 def test_no_command_is_refused_before_anything_begins(text: str) -> None:
     with pytest.raises(UsageError, match="--on-event: expected"):
-        EventHook(text, lambda _: None)
+        delivery_to(text)

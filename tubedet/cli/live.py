@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from tubedet.cli.console import mention
 from tubedet.cli.detect_options import DEFAULT_FOLDER
@@ -20,6 +20,7 @@ from tubedet.errors import UsageError, VideoError
 
 if TYPE_CHECKING:
     from tubedet.batch.worker import Load
+    from tubedet.live.event_hooks import Delivery
     from tubedet.live.live_status import LiveStatus
     from tubedet.live.page_server import LivePage
     from tubedet.live.recordings import RecordingPlan
@@ -77,33 +78,40 @@ class LiveCommand:
         from tubedet.run.jobs import VideoJob
         from tubedet.video.live_reader import LiveReader
 
-        source = self._source()
-        plan = self._recording_plan(source)
+        asked = self._asked()
+        source = asked.source
         view = LiveView(quiet=self.quiet, in_lines=self.rows_to.isatty())
         with LiveReader(source, video_stream=self.video_stream, told=view.outage) as reader:
             new_work = load(self.device, (lambda _: None) if self.quiet else mention)
             place = PurePosixPath(source.stem)
             path = Path(source.name)
             job = VideoJob(path, source.name, Path(), source.stem, place, is_stream=True)
-            self._detect(source.name, reader, new_work(job, None), plan, view)
+            self._detect(asked, reader, new_work(job, None), view)
 
-    def _detect(
-        self,
-        video: str,
-        stream: "LiveStream",
-        work: "Work",
-        plan: "RecordingPlan | None",
-        view: LiveView,
-    ) -> None:
+    def _asked(self) -> "_Asked":
+        """What is told before anything is opened, so that a mistyped option does not wait."""
+        from tubedet.live.event_hooks import delivery_to
+        from tubedet.live.page_server import LOOPBACK
+
+        source = self._source()
+        return _Asked(
+            source,
+            self._recording_plan(source),
+            [delivery_to(text) for text in self.on_event],
+            None if self.show_at is None else host_and_port(self.show_at or LOOPBACK),
+        )
+
+    def _detect(self, asked: "_Asked", stream: "LiveStream", work: "Work", view: LiveView) -> None:
         from tubedet.live.event_hooks import EventHook
         from tubedet.live.live_run import LiveRun
         from tubedet.live.live_status import LiveStatus
         from tubedet.live.recordings import Recordings
 
+        video, plan = asked.source.name, asked.plan
         status = LiveStatus(stream, video)
         with ExitStack() as opened, view:
-            page = self._page(video, status, view, opened)
-            hooks = [EventHook(text, view.note) for text in self.on_event]
+            page = shown_page(status, asked.page_at, view, opened) if asked.page_at else None
+            hooks = [EventHook(delivery, view.note) for delivery in asked.deliveries]
             stop = opened.enter_context(stopping_on_signals())
             run = LiveRun(
                 stream,
@@ -152,23 +160,30 @@ class LiveCommand:
             spreadsheet_safe=self.spreadsheet_safe,
         )
 
-    def _page(
-        self, title: str, status: "LiveStatus", view: LiveView, opened: ExitStack
-    ) -> "LivePage | None":
-        """The page, if one is asked for; its address is said, and opened where people can see."""
-        from tubedet.live.page_server import LOOPBACK, LivePage
 
-        if self.show_at is None:
-            return None
-        host, port = host_and_port(self.show_at or LOOPBACK)
-        page = LivePage(title, status.to_json, host, port)
-        opened.callback(page.close)
-        view.say(f"Shown at {page.address}")
-        if not page.is_for_this_machine_alone:
-            view.say("Whoever has this address and reaches this machine sees the stream")
-        if has_display():
-            webbrowser.open(page.address)
-        return page
+class _Asked(NamedTuple):
+    """The options, read: the source, and where its recordings, events and pictures go, if any."""
+
+    source: "LiveSource"
+    plan: "RecordingPlan | None"
+    deliveries: "list[Delivery]"
+    page_at: tuple[str, int] | None
+
+
+def shown_page(
+    status: "LiveStatus", page_at: tuple[str, int], view: LiveView, opened: ExitStack
+) -> "LivePage":
+    """The page at a host and port; its address is said, and opened where people can see."""
+    from tubedet.live.page_server import LivePage
+
+    page = LivePage(status.name, status.to_json, *page_at)
+    opened.callback(page.close)
+    view.say(f"Shown at {page.address}")
+    if not page.is_for_this_machine_alone:
+        view.say("Whoever has this address and reaches this machine sees the stream")
+    if has_display():
+        webbrowser.open(page.address)
+    return page
 
 
 def refuse_for_streams(given: Mapping[str, bool]) -> None:

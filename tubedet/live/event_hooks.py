@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Full, Queue
 from threading import Thread
 from time import monotonic
+from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
@@ -26,20 +27,16 @@ MOST_WAITING = 1_000
 
 
 class EventHook:
-    """One command or address.
+    """One command or address, with its thread.
 
     Args:
-        text: `http://…` or `https://…` gets each event as a POST; anything else is a command, which
-            gets it on its stdin.
+        delivery: to it.
         told: called from the hook's thread with what went wrong: the first time, and when the
             reason changes.
-
-    Raises:
-        UsageError: if there is no such command.
     """
 
-    def __init__(self, text: str, told: Callable[[Note], None]) -> None:
-        self.name, self._deliver = _delivery_of(text)
+    def __init__(self, delivery: "Delivery", told: Callable[[Note], None]) -> None:
+        self.name, self._deliver = delivery
         self._told = told
         self._queue: Queue[str | None] = Queue(MOST_WAITING)
         self._handed_over = self._delivered = 0
@@ -77,13 +74,24 @@ class EventHook:
                 self._reason = reason
 
 
-def _delivery_of(text: str) -> tuple[str, Callable[[str], str]]:
-    """What messages call a hook, and what delivers an event and returns why not, or ""."""
+class Delivery(NamedTuple):
+    """What messages call a command or address, and what delivers an event: why it did not, or ""."""
+
+    name: str
+    deliver: Callable[[str], str]
+
+
+def delivery_to(text: str) -> Delivery:
+    """To `http://…` or `https://…` by POST; anything else is a command, which gets it on its stdin.
+
+    Raises:
+        UsageError: if there is no such command.
+    """
     if text.lower().startswith(("http://", "https://")):
         address = urlsplit(text)
         # The rest of an address often is a secret.
         name = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
-        return name, lambda event: _posted(text, event)
+        return Delivery(name, lambda event: _posted(text, event))
     try:
         command = shlex.split(text)
     except ValueError as error:
@@ -93,7 +101,7 @@ def _delivery_of(text: str) -> tuple[str, Callable[[str], str]]:
             f"--on-event: expected http://…, https://… or a command, found no program of the name "
             f"{command[0] if command else text!r}"
         )
-    return command[0], lambda event: _run(command, event)
+    return Delivery(command[0], lambda event: _run(command, event))
 
 
 def _run(command: list[str], event: str) -> str:
