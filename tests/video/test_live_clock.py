@@ -42,7 +42,7 @@ def told(clock: LiveClock, seen: Iterable[Seen]) -> Iterator[tuple[int, int]]:
     for true, own, arrived in seen:
         if own is not None:
             clock.arrived(own, arrived)
-        yield true, clock.time_us(arrived)
+        yield true, clock.given(clock.time_us(arrived))
 
 
 def worst(times: Iterable[tuple[int, int]], from_s: float = 0) -> int:

@@ -20,6 +20,9 @@ MOST_SLEWED_US = SECOND_US  # and at once what is more than this
 LEAP_AHEAD_US = SECOND_US  # earlier than the network could be quicker: the source's clock leapt
 LEAP_BACK_US = SECOND_US // 2
 LEAST_STEP_US = 1_000
+# Demuxers, parsers and decoders wait for what follows a picture. At the end of a stream nothing
+# does, so its last pictures come too early: these are looked at only when others have followed.
+LATEST_PICTURES = 4
 
 
 class LiveClock:
@@ -28,16 +31,17 @@ class LiveClock:
     Attributes:
         zero_us: the moment of time 0 on the clock that arrivals are measured with; None before it.
             In the first seconds it may still move to an earlier one.
-        latest_us: the time that was given last.
+        latest_us: the time that was given last; below 0 if none was.
     """
 
     zero_us: int | None
     latest_us: int
 
     def __init__(self) -> None:
-        self.zero_us, self.latest_us = None, 0
+        self.zero_us, self.latest_us = None, -LEAST_STEP_US
         self._zero_is_fixed = False
         self._least = _SlidingMinimum()
+        self._latest: deque[tuple[int, int]] = deque()
         self._own_us: int | None = None
         self._since_us: int | None = None
         self._offset_us: int | None = None
@@ -47,6 +51,7 @@ class LiveClock:
         """The source's clock starts anew: what comes next is placed by its arrival."""
         self._zero_is_fixed = self.zero_us is not None
         self._least = _SlidingMinimum()
+        self._latest.clear()
         self._own_us = self._since_us = self._offset_us = None
 
     def arrived(self, own_us: int, arrived_us: int) -> None:
@@ -56,21 +61,29 @@ class LiveClock:
             own_us < self._own_us - LEAP_BACK_US or delay_us < self._least.value - LEAP_AHEAD_US
         ):
             self.restart()
-        self._least.add(delay_us, arrived_us)
         self._own_us = own_us
         if self._since_us is None:
             self._since_us = arrived_us
+            self._least.add(delay_us, arrived_us)
+        self._latest.append((delay_us, arrived_us))
+        if len(self._latest) > LATEST_PICTURES:
+            self._least.add(*self._latest.popleft())
 
     def time_us(self, arrived_us: int) -> int:
-        """The time of the picture that `arrived` last; without such a one, by its arrival alone."""
-        is_first = self.zero_us is None
+        """The time of the picture that `arrived` last; without such a one, by its arrival alone.
+
+        It may lie before the time of an earlier picture, where the source's clock is not to be
+        trusted, or a connection begins with what was there before.
+        """
         if self.zero_us is None:
             self.zero_us = arrived_us if self._own_us is None else self._own_us + self._least.value
         if self._own_us is None:
-            time_us = arrived_us - self.zero_us
-        else:
-            time_us = self._own_us + self._offset(self._own_us, self.zero_us, arrived_us)
-        self.latest_us = time_us if is_first else max(time_us, self.latest_us + LEAST_STEP_US)
+            return arrived_us - self.zero_us
+        return self._own_us + self._offset(self._own_us, self.zero_us, arrived_us)
+
+    def given(self, time_us: int) -> int:
+        """The time with which a picture is given on: later than the one before it."""
+        self.latest_us = max(time_us, self.latest_us + LEAST_STEP_US)
         return self.latest_us
 
     def _offset(self, own_us: int, zero_us: int, arrived_us: int) -> int:

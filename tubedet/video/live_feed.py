@@ -172,7 +172,11 @@ class LiveFeed:
             self.clock.arrived(shown.own_us, shown.arrived_us)
         if not self._begun.is_set():
             return not self.queue.is_ended
-        time_s = Fraction(self.clock.time_us(shown.arrived_us), 1_000_000)
+        time_us = self.clock.time_us(shown.arrived_us)
+        half_frame_us = int(500_000 / connection.fps)
+        if self._is_lost and time_us < self.clock.latest_us + half_frame_us:
+            return True  # shown before: the connection begins with what the source has kept
+        time_s = Fraction(self.clock.given(time_us), 1_000_000)
         if has_reached(self._end, self._kept, time_s):
             return False
         self._back(time_s)
@@ -210,15 +214,19 @@ class LiveFeed:
         self.info = info_of(container, stream, self.converter, Fraction(0))
         self.opened.set()
 
+    @property
+    def _is_lost(self) -> bool:
+        return bool(self.outages) and self.outages[-1].seconds is None
+
     def _lost(self, reason: str) -> None:
-        if not self.outages or self.outages[-1].seconds is not None:
-            time_s = Fraction(self.clock.latest_us, 1_000_000)
+        if not self._is_lost:
+            time_s = Fraction(max(0, self.clock.latest_us), 1_000_000)
             self.outages.append(Outage(time_s, None, reason))
             self._told(self.outages[-1])
 
     def _back(self, time_s: Fraction) -> None:
         """A picture is there: an outage that lasts is over."""
-        if self.outages and self.outages[-1].seconds is None:
+        if self._is_lost:
             outage = self.outages[-1]
             self.outages[-1] = replace(outage, seconds=float(time_s - outage.time_s))
             self._is_after_gap = True
