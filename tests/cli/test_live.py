@@ -69,16 +69,14 @@ def in_process(*arguments: object) -> Result:
 
 @NEEDS_POSIX
 def test_a_camera_is_recorded_through_an_outage_until_ctrl_c(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, away = tmp_path / "out", list[tuple[float, float]]()
     with (
-        LiveServer(fps=25, away=[(9, 1)]) as camera,
-        running(camera.address, "-o", out, "--segment", "3", "--name", "door") as process,
+        LiveServer(fps=25, away=away) as camera,
+        running(camera.address, "-o", out, "--segment", "2", "--name", "door") as process,
     ):
-        assert process.stdout
-        assert process.stderr
-        rows = rows_until(process, 0)
-        while rows[-1]["time_s"] < camera.began + 12 - time.monotonic() + rows[-1]["time_s"]:
-            rows += rows_until(process, rows[-1]["frame"] + 1)
+        rows = rows_until(process, 60)
+        away.append((time.monotonic() - camera.began, 1))
+        rows += rows_until(process, 120)
         process.send_signal(signal.SIGINT)
         rest, stderr = process.communicate(timeout=60)
     rows += [json.loads(line) for line in rest.splitlines()]
@@ -92,26 +90,25 @@ def test_a_camera_is_recorded_through_an_outage_until_ctrl_c(tmp_path: Path) -> 
     recorded = [
         (int(row["frame"]), float(row["time_s"]))
         for path in sorted(out.glob("door-*Z.csv"))
-        for row in csv.DictReader(path.open(encoding="utf-8"))
+        for row in csv.DictReader(path.read_text("utf-8").splitlines())
     ]
     assert recorded == [(row["frame"], row["time_s"]) for row in rows]
     (outage,) = [each for meta in metas for each in meta["live"]["outages"]]
-    assert outage["seconds"] == pytest.approx(1, abs=1.5)
+    assert 1 <= outage["seconds"] < 10
     assert not list(out.glob("*partial*"))
     assert not list(out.glob(".*"))
     check_pictures(out, metas)
 
 
 def check_pictures(out: Path, metas: list[dict[str, Any]]) -> None:
-    """All pictures are there, in order, and those between and in an outage are the dropped ones."""
+    """Each frame has its picture in the files, once and in order."""
     numbers = []
     for path in sorted(out.glob("door-*Z.tubedet.mp4")):
         with av.open(str(path)) as container:
             for picture in container.decode(video=0):
                 numbers.append(number_in(picture.to_ndarray(format="rgb24")))
     known = [number for number in numbers if number is not None]
-    assert len(known) == len(numbers)
-    assert known == sorted(set(known))
+    assert known == numbers == sorted(set(known))
     assert len(known) == sum(meta["processed_frames"] for meta in metas)
 
 
@@ -144,15 +141,18 @@ def test_a_pipe_ends_where_it_ends(tmp_path: Path) -> None:
     video = write_video(tmp_path / "clip.ts", frames=30, width=64, height=48)
     with video.open("rb") as stdin:
         done = subprocess.run(
-            [*PROGRAM, "-", "--live", "-q"],
+            [*PROGRAM, "-", "--live"],
             cwd=ROOT,
             stdin=stdin,
             capture_output=True,
             text=True,
             check=False,
         )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == list(range(30))
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["frame"] for row in rows] == list(range(len(rows)))
+    # It comes as fast as it can be decoded.
+    assert f"{len(rows)} frames, {30 - len(rows)} dropped, 0 outages" in done.stderr
 
 
 @NEEDS_POSIX

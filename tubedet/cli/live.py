@@ -5,9 +5,10 @@ import re
 import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
@@ -228,8 +229,8 @@ def host_and_port(text: str) -> tuple[str, int]:
     """`HOST`, `HOST:PORT`, `[::1]:PORT` or `::1`, port 0 if none is told; UsageError otherwise."""
     host = r"\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)"
     match = re.fullmatch(rf"(?:{host})(?::(?P<port>\d{{1,5}}))?", text)
-    if match is None and text.count(":") > 1 and "[" not in text:
-        return text, 0
+    with suppress(ValueError):
+        return str(ip_address(text)), 0
     port = int(match["port"] or 0) if match else 0
     if match is None or port > 65_535:
         raise UsageError(f"--show-at: expected HOST or HOST:PORT, found {text!r}")

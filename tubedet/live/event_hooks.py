@@ -75,7 +75,7 @@ class EventHook:
 
 
 class Delivery(NamedTuple):
-    """What messages call a command or address, and what delivers an event: why it did not, or ""."""
+    """What messages call a command or address, and what tells it of an event: why not, or ""."""
 
     name: str
     deliver: Callable[[str], str]
