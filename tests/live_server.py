@@ -56,7 +56,7 @@ class LiveServer:
         self.fps, self.burst_s, self.jitter_s = fps, burst_s, jitter_s
         self.clock_s, self.clock_rate = clock_s, clock_rate
         self.sizes, self.pictures = sizes, pictures
-        self._away, self._stalled = away, stalled
+        self._away, self._stalled = away, list(stalled)
         self.connections = 0
         self.is_closed = False
         self.began = monotonic()
@@ -97,6 +97,10 @@ class LiveServer:
     def is_stalled(self) -> bool:
         """Whether nothing comes at this moment, though connections hold."""
         return self._is_in(self._stalled)
+
+    def stall(self) -> None:
+        """Send nothing from now on."""
+        self._stalled.append((monotonic() - self.began, float("inf")))
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         if self._is_in(self._away):

@@ -80,6 +80,7 @@ class LiveFeed:
         self.failure: BaseException | None = None
         self.dropped = self._kept = 0
         self._is_after_gap = self._is_catching_up = False
+        self._latest_s = Fraction(0)  # of the pictures that were given on
         self._end: Moment | None = None
         self._wait_s = FIRST_WAIT_S
         # What connections before this one met, and this one: one value, so that no sum is half.
@@ -179,7 +180,6 @@ class LiveFeed:
         time_s = Fraction(self.clock.given(time_us), 1_000_000)
         if has_reached(self._end, self._kept, time_s):
             return False
-        self._back(time_s)
         return self._queued(shown, time_s, self._patience_s(shown.arrived_us, connection))
 
     def _patience_s(self, arrived_us: int, connection: LiveConnection) -> float | None:
@@ -196,11 +196,11 @@ class LiveFeed:
         return frame_us / 2_000_000 if self._is_catching_up else 0
 
     def _queued(self, shown: LivePicture, time_s: Fraction, timeout_s: float | None) -> bool:
-        self._is_after_gap |= shown.after_gap
+        self._is_after_gap |= shown.after_gap or self._is_lost
         fed = FedPicture(shown.picture, self._kept, time_s, self._is_after_gap)
         if self.queue.offer(fed, timeout_s):
-            self._kept += 1
-            self._is_after_gap = False
+            self._kept, self._is_after_gap = self._kept + 1, False
+            self._back(time_s)
         elif self.queue.is_ended:
             return False
         else:
@@ -220,14 +220,13 @@ class LiveFeed:
 
     def _lost(self, reason: str) -> None:
         if not self._is_lost:
-            time_s = Fraction(max(0, self.clock.latest_us), 1_000_000)
-            self.outages.append(Outage(time_s, None, reason))
+            self.outages.append(Outage(self._latest_s, None, reason))
             self._told(self.outages[-1])
 
     def _back(self, time_s: Fraction) -> None:
-        """A picture is there: an outage that lasts is over."""
+        """A picture is given on: an outage that lasts is over."""
+        self._latest_s = time_s
         if self._is_lost:
             outage = self.outages[-1]
             self.outages[-1] = replace(outage, seconds=float(time_s - outage.time_s))
-            self._is_after_gap = True
             self._told(self.outages[-1])
