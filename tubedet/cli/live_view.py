@@ -100,9 +100,10 @@ class LiveView:
         for note in notes:
             self.note(note)
         if self._status:
-            done = self._status
+            done, outages = self._status, len(self._status.outages)
+            plural = "" if outages == 1 else "s"
             self.say(
-                f"{done.frames} frames, {done.dropped_frames} dropped, {len(done.outages)} outages"
+                f"{done.frames} frames, {done.dropped_frames} dropped, {outages} outage{plural}"
             )
 
     def _above(self, show: Callable[[], None]) -> None:

@@ -20,7 +20,6 @@ class LiveStatus:
     Attributes:
         frames: written so far.
         time_s: of the latest one.
-        actions: labels of what goes on there.
     """
 
     def __init__(self, stream: LiveStream, name: str) -> None:
@@ -28,8 +27,9 @@ class LiveStatus:
         self.name = name
         self.frames = 0
         self.time_s = 0.0
-        self.actions: tuple[str, ...] = ()
+        self._actions: tuple[str, ...] = ()
         self._stream = stream
+        self._began: float | None = None
         self._lock = Lock()
         self._times: deque[float] = deque(maxlen=MOST_TIMES)
         self._events: deque[ActionEvent] = deque(maxlen=EVENTS_KEPT)
@@ -38,8 +38,9 @@ class LiveStatus:
         """A frame is written."""
         with self._lock:
             self.frames += 1
-            self.time_s, self.actions = time_s, tuple(actions)
-            self._times.append(monotonic())
+            self.time_s, self._actions = time_s, tuple(actions)
+            self._times.append(now := monotonic())
+            self._began = now if self._began is None else self._began
             self._events += events
 
     @property
@@ -47,8 +48,14 @@ class LiveStatus:
         """Written in the last seconds."""
         with self._lock:
             now = monotonic()
-            recent = [then for then in self._times if now - then <= RATE_OVER_S]
-        return len(recent) / max(0.2, min(RATE_OVER_S, now - recent[0])) if recent else 0.0
+            recent = sum(now - then <= RATE_OVER_S for then in self._times)
+            since_s = now - (self._began or now)
+        return recent / min(RATE_OVER_S, max(since_s, 1.0))
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Labels of what goes on in the latest frame; nothing where that is long ago."""
+        return self._actions if self.is_connected else ()
 
     @property
     def dropped_frames(self) -> int:
