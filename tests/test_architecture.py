@@ -20,7 +20,7 @@ LAYERS = (
     {"checkpoints", "runtime", "tubes", "render", "writers", "datasets"},
     {"run"},
     {"pipeline"},
-    {"evaluation", "batch", "benchmark", "conversion"},
+    {"evaluation", "batch", "benchmark", "conversion", "live"},
     {"training"},
     {"experiment"},
     {"cli"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from tubedet.cli import detect_options as options
 from tubedet.cli.batch_run import PIPE
+from tubedet.cli.live import LiveCommand, refuse_addresses, refuse_for_files, refuse_for_streams
 from tubedet.cli.video_command import VideoCommand, refuse_both
 from tubedet.errors import OutputError, UsageError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def detect(
     videos: options.Videos,
     *,
-    output: options.OutputFolder = "tubedet-output",
+    output: options.OutputFolder = None,
     formats: options.Formats = None,
     name: options.Name = None,
     spreadsheet_safe: options.SpreadsheetSafe = False,
@@ -45,7 +46,7 @@ def detect(
     precision: options.Precision = "auto",
     runtime: options.Runtime = "auto",
     compile: options.Compile = False,
-    latency: options.Latency = "half-second",
+    latency: options.LatencyOrDefault = None,
     batch_size: options.BatchSize = 1,
     flow_images: options.FlowImages = None,
     min_score: options.MinScore = None,
@@ -56,6 +57,11 @@ def detect(
     link: options.Link = True,
     no_smoothing: options.NoSmoothing = False,
     cuts: options.Cuts = False,
+    live: options.Live = False,
+    segment: options.Segment = None,
+    show: options.Show = False,
+    show_at: options.ShowAt = None,
+    on_event: options.OnEvent = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -72,6 +78,32 @@ def detect(
     from tubedet.writers.formats import LINKED_FORMATS
 
     to_stdout = output == PIPE
+    if live:
+        refuse_for_streams(
+            {
+                "--overwrite": overwrite,
+                "--skip-existing": skip_existing,
+                "--resume": resume,
+                "--include": bool(include),
+                "--exclude": bool(exclude),
+                "--workers": workers > 1,
+                "--fail-fast": fail_fast,
+                "--start": start is not None,
+                "--flow-images": flow_images is not None,
+            }
+        )
+        refuse_both({"--no-link": not link, "--on-event": bool(on_event)})
+        refuse_both({"--segment": segment is not None, "-o -": to_stdout})
+    else:
+        refuse_addresses(videos)
+        refuse_for_files(
+            {
+                "--segment": segment is not None,
+                "--show": show,
+                "--show-at": show_at is not None,
+                "--on-event": bool(on_event),
+            }
+        )
     refuse_both(
         {
             "--overwrite": overwrite,
@@ -92,7 +124,7 @@ def detect(
         weights=weights,
         precision=precision,
         compile=compile,
-        latency=latency,
+        latency=latency or ("none" if live else "half-second"),
         runtime=runtime,
         plan=RunPlan(
             span=span,
@@ -110,9 +142,27 @@ def detect(
         max_boxes=None if all_boxes else max_boxes or 1,
         nms_iou=nms_iou,
     )
+    if live:
+        LiveCommand(
+            videos=videos,
+            output=output,
+            records=not to_stdout and bool(segment or formats or output),
+            formats=chosen,
+            segment=segment,
+            name=name,
+            show_at="" if show and show_at is None else show_at,
+            on_event=on_event or (),
+            rows_to=_stdout(),
+            video_stream=video_stream,
+            device=device,
+            spreadsheet_safe=spreadsheet_safe,
+            strict=strict,
+            quiet=quiet,
+        ).run(load)
+        return
     VideoCommand(
         videos=videos,
-        output=output,
+        output=options.DEFAULT_FOLDER if output is None else output,
         kind="boxes",
         formats=chosen,
         existing=Existing(overwrite=overwrite, skip=skip_existing, resume=resume),

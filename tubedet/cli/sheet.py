@@ -95,12 +95,13 @@ def sheet(
 def _rows_of(video: Path) -> Path:
     """The rows of a video where `tubedet detect` usually writes; corrected ones before others."""
     folders = (video.parent, DEFAULT_FOLDER)
+    stem = video.stem.removesuffix(".tubedet").removesuffix(".view")  # of a stream they are all
     for folder in folders:
         for suffix in (".corrected.csv", *ROW_SUFFIXES):
-            if (path := folder / f"{video.stem}{suffix}").is_file():
+            if (path := folder / f"{stem}{suffix}").is_file():
                 return path
     raise UsageError(
-        f"{video}: expected {video.stem}.csv, .jsonl or .json beside it or in {DEFAULT_FOLDER}, "
+        f"{video}: expected {stem}.csv, .jsonl or .json beside it or in {DEFAULT_FOLDER}, "
         f"found none; run tubedet detect first, or name the rows with --rows"
     )
 

@@ -75,11 +75,7 @@ class VideoCommand:
 
         refuse_empty_names((*self.videos, self.output))
         folder = Path(self.output)
-        if folder.suffix.lower() in FILE_SUFFIXES and not folder.exists():
-            raise UsageError(
-                f"-o {self.output}: expected a folder, found the name of a file; --name names "
-                "the results in it"
-            )
+        refuse_file_name(self.output)
         suffixes = () if self.rows_to else output_suffixes(self.kind, self.formats)
         with stdin_as_file(self.videos) as inputs:
             found = find_videos(
@@ -158,6 +154,16 @@ class VideoCommand:
             yield from process_videos(batch, stop)
 
         return process
+
+
+def refuse_file_name(output: str) -> None:
+    """Raise UsageError if `-o` names what will hardly be a folder."""
+    folder = Path(output)
+    if folder.suffix.lower() in FILE_SUFFIXES and not folder.exists():
+        raise UsageError(
+            f"-o {output}: expected a folder, found the name of a file; --name names the results "
+            "in it"
+        )
 
 
 def refuse_both(given: dict[str, bool]) -> None:

@@ -91,7 +91,7 @@ def meta_of(path: Path, stem: str, video: Path | None) -> RunMeta:
 def has_more_than_a_run(path: Path) -> bool:
     """Whether a meta tells what no run does, such as the frames that a person has reviewed."""
     meta = RunMeta.read(path)
-    return meta is not None and {*json.loads(path.read_bytes())} > {*asdict(meta)}
+    return meta is not None and bool({*json.loads(path.read_bytes())} - {*asdict(meta)})
 
 
 def rows_in(path: Path, name: str, meta: RunMeta) -> Iterator[Row]:

@@ -18,7 +18,10 @@ from tubedet.render.contact_sheet import contact_sheet, write_picture
 from tubedet.render.tube_strip import cell_of, cut_out, strip_of
 from tubedet.video.frame import VideoFrame
 from tubedet.video.reader import VideoReader
+from tubedet.video.time_range import parse_moment
+from tubedet.writers.formats import META_SUFFIXES
 from tubedet.writers.read_rows import read_rows
+from tubedet.writers.run_meta import RunMeta
 from tubedet.writers.track_rows import Row
 from tubedet.writers.writer import output_errors
 
@@ -220,14 +223,23 @@ def _speed(earlier: Row, row: Row) -> float:
     return hypot(dx, dy) / max(row.y2 - row.y1, 1) / (row.time_s - earlier.time_s)
 
 
+def _first_frame(rows_path: Path) -> int:
+    """How rows number the first frame of their video: in a segment of a stream they go on."""
+    meta = RunMeta.read(rows_path.with_suffix(META_SUFFIXES["boxes"]))
+    if meta is None or meta.live is None or meta.start is None:
+        return 0
+    return int(parse_moment(meta.start).value)
+
+
 def _rows_on_frames(video: Path, rows_path: Path) -> Iterator[tuple[VideoFrame, Row]]:
     """Each row with its frame; no frame behind the last row's is decoded."""
     by_frame = groupby(read_rows(rows_path), key=lambda row: row.frame)
+    first = _first_frame(rows_path)
     with VideoReader(video) as reader:
         frames = reader.frames()
         last = -1
         for number, rows in by_frame:
-            frame = next((each for each in frames if each.frame == number), None)
+            frame = next((each for each in frames if each.frame + first == number), None)
             if frame is None:
                 raise DatasetError(
                     f"{rows_path}: expected rows of {video}, found one of frame {number} behind "

@@ -128,7 +128,7 @@ class DetectionWork:
         """Labels that could not be drawn as they are written."""
         names = [
             f"{label} (as {drawn_label(label, self._drawn[label])})"
-            for label in undrawable(self._drawn)
+            for label in undrawable(dict(self._drawn))  # another thread may be drawing
         ]
         return [Note(f"drawn in other letters: {', '.join(names)}")] if names else []
 

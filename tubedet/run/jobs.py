@@ -16,6 +16,7 @@ class VideoJob:
         place: `stem` below the folders that lead to it from the folder given; where flow images of
             this video lie below the folder of all flow images.
         shown_as: what messages call the source; empty for its path.
+        is_stream: it comes as it happens: nothing of it can be read again.
     """
 
     source: Path
@@ -24,6 +25,7 @@ class VideoJob:
     stem: str
     place: PurePosixPath
     shown_as: str = ""
+    is_stream: bool = False
 
     @property
     def name(self) -> str:

@@ -24,9 +24,12 @@ class StopRequest:
         """Whether the run should end."""
         return self.asked
 
-    def awaited(self, results: Iterator[Item]) -> Iterator[Item]:
-        """The results, each of which may be interrupted while it is made, until the run ends."""
-        while not self.asked:
+    def awaited(self, results: Iterator[Item], *, to_their_end: bool = False) -> Iterator[Item]:
+        """The results, each of which may be interrupted while it is made, until the run ends.
+
+        With `to_their_end` whoever makes them ends them, when it is asked to stop.
+        """
+        while to_their_end or not self.asked:
             self.interruptible = True
             try:
                 result = next(results, None)

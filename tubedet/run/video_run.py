@@ -12,7 +12,7 @@ from tubedet.run.events import VideoDone
 from tubedet.run.jobs import VideoJob
 from tubedet.run.work import Work
 from tubedet.video.file_names import is_image_name
-from tubedet.video.frame_source import FrameSource
+from tubedet.video.frame_source import SourceTally
 from tubedet.video.time_range import FrameNumber, Moment
 from tubedet.writers.run_meta import RunMeta, as_asked
 from tubedet.writers.target import OutputTarget
@@ -30,17 +30,21 @@ class VideoRun:
         expected_frames: how many will be written, as far as the container can be believed.
         frames: written so far; `processed` of them, `found` of these with a box.
         complete: the run has come to its last frame.
+        span: what it is of the source; a segment of a stream ends where the next one begins.
+        live: see `RunMeta`.
     """
 
     def __init__(
-        self, job: VideoJob, reader: FrameSource, work: Work, notes: Sequence[Note] = ()
+        self, job: VideoJob, reader: SourceTally, work: Work, notes: Sequence[Note] = ()
     ) -> None:
         self.outputs: OutputTransaction | None = None
         self.expected_frames = work.plan.expected_frames(reader.info)
         self.frames = self.processed = self.found = 0
         self.complete = False
+        self.span = work.plan.span
+        self.live: Mapping[str, Any] | None = None
         self._job, self._reader, self._work = job, reader, work
-        self._source = identity_of(job.source)
+        self._source = {} if job.is_stream else identity_of(job.source)
         self._first_notes = notes
         self._first_frame: int | None = None
         self._resume: Mapping[str, Any] = {}
@@ -48,16 +52,16 @@ class VideoRun:
 
     def target(self, spreadsheet_safe: bool) -> OutputTarget:
         """Where the outputs go."""
-        job, plan = self._job, self._work.plan
+        job = self._job
         return OutputTarget(
             folder=job.folder,
             stem=job.stem,
-            source=job.source,
+            source=None if job.is_stream else job.source,
             video=job.video,
             info=self._reader.info,
             run_meta=self.meta,
-            cut_start=plan.span.start is not None,
-            cut_end=plan.cut_end,
+            cut_start=self.span.start is not None,
+            cut_end=self._work.plan.cut_end,
             spreadsheet_safe=spreadsheet_safe,
         )
 
@@ -144,8 +148,8 @@ class VideoRun:
             decoded_frames=self._reader.decoded_frames,
             source_start_s=round(float(info.start_s), 6),
             mp4_offset_s=self.outputs.mp4_offset_s if self.outputs else None,
-            start=_as_option(plan.span.start),
-            end=_as_option(plan.span.end),
+            start=_as_option(self.span.start),
+            end=_as_option(self.span.end),
             first_frame=self._first_frame,
             stride=plan.stride,
             processed_frames=self.processed,
@@ -158,6 +162,7 @@ class VideoRun:
             settings=work.settings,
             runtime=work.runtime,
             resume=self._resume,
+            live=self.live,
             tubedet_version=__version__,
         )
 

@@ -9,12 +9,8 @@ from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.video.time_range import Moment
 
 
-class FrameSource(Protocol):
-    """Frames, one at a time, on one clock; see `VideoReader`."""
-
-    @property
-    def path(self) -> Path | str:
-        """What messages call it."""
+class SourceTally(Protocol):
+    """What is known of a source of frames, and what has become of it so far."""
 
     @property
     def info(self) -> VideoInfo:
@@ -32,10 +28,18 @@ class FrameSource(Protocol):
     def repaired_timestamps(self) -> int:
         """Frames so far whose time was missing or did not increase."""
 
+    def notes(self) -> list[Note]:
+        """What is odd about the source so far."""
+
+
+class FrameSource(SourceTally, Protocol):
+    """Frames, one at a time, on one clock; see `VideoReader`."""
+
+    @property
+    def path(self) -> Path | str:
+        """What messages call it."""
+
     def frames(
         self, start: Moment | None = None, end: Moment | None = None, stop: Callable[[], bool] = ...
     ) -> Iterator[VideoFrame]:
         """The frames of a range; `stop` ends the wait for the next one."""
-
-    def notes(self) -> list[Note]:
-        """What is odd about the source so far."""

@@ -29,8 +29,11 @@ def small_jpeg(path: Path, video_stream: int, time_s: Fraction, width: int) -> b
         rgb = _picture(path, video_stream, time_s)
     except (VideoError, av.FFmpegError, OSError):
         return None
-    if rgb is None:
-        return None
+    return None if rgb is None else jpeg_of(rgb, width)
+
+
+def jpeg_of(rgb: NDArray[np.uint8], width: int) -> bytes:
+    """A picture (H, W, 3) as a JPEG, of at most this width in px."""
     height = max(1, round(rgb.shape[0] * width / rgb.shape[1]))
     if width < rgb.shape[1]:
         rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -67,7 +67,8 @@ class HtmlWriter(TextFile):
         self._labels: dict[str, int] = {}
         super().__init__(target)
         try:
-            self._offset_s = browser_offset_s(target.source, target.info)
+            source = target.source
+            self._offset_s = browser_offset_s(source, target.info) if source else None
             if self._offset_s is None:
                 self._view = ViewWriter(target)
                 self.notes = self._view.notes
@@ -179,7 +180,7 @@ class HtmlWriter(TextFile):
             frame_s = (tally.last_s - tally.first_s) / (tally.looked - 1)
         return {
             "video": self.target.video,
-            "source": None if self._view or self._offset_s is None else self._address(),
+            "source": None if self._view or self._offset_s is None else self._address,
             "has_view": self._view is not None,
             "offset_s": float(self._offset_s or 0),
             "width": info.width,
@@ -195,8 +196,11 @@ class HtmlWriter(TextFile):
             "thumbnail": self._thumbnail,
         }
 
-    def _address(self) -> str:
+    @property
+    def _address(self) -> str | None:
         """The source as the page names it; in full where no relative path leads there."""
+        if self.target.source is None:
+            return None
         source = self.target.source.absolute()
         try:
             path = Path(relpath(source, self.target.folder.absolute())).as_posix()
@@ -206,9 +210,12 @@ class HtmlWriter(TextFile):
 
     @cached_property
     def _thumbnail(self) -> str | None:
-        info = self.target.info
-        time_s = info.start_s + Fraction(self._tally.best[1])
-        jpeg = small_jpeg(self.target.source, info.video_stream, time_s, THUMBNAIL_PX)
+        info, source = self.target.info, self.target.source
+        number, zero_s = info.video_stream, info.start_s
+        if source is None and self._view:
+            source, number, zero_s = self._view.path, 1, self._view.offset_s or Fraction(0)
+        time_s = zero_s + Fraction(self._tally.best[1])
+        jpeg = small_jpeg(source, number, time_s, THUMBNAIL_PX) if source else None
         return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}" if jpeg else None
 
 

@@ -83,7 +83,8 @@ def _indexed(meta_path: Path, meta: RunMeta, start: Path) -> IndexedVideo:
     thumbnail = str(summary.get("thumbnail") or "")
     seconds = summary.get("seconds")
     return IndexedVideo(
-        name=meta.video,
+        # The segments of a stream are all of one video.
+        name=meta.video if meta.live is None else _stem_of(meta_path),
         page=_address(page, start) if summary else None,
         thumbnail=thumbnail if thumbnail.startswith("data:image/") else None,
         labels={str(name): float(s) for name, s in summary.get("label_seconds", {}).items()},
@@ -92,6 +93,10 @@ def _indexed(meta_path: Path, meta: RunMeta, start: Path) -> IndexedVideo:
         notes=[str(note["text"]) for note in meta.notes if note.get("loss")],
         partial=not meta.complete,
     )
+
+
+def _stem_of(meta_path: Path) -> str:
+    return meta_path.name.removesuffix(META_SUFFIXES["boxes"])
 
 
 def _address(page: Path, start: Path) -> str:

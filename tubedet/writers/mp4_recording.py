@@ -55,7 +55,7 @@ class Recording:
         self,
         path: Path,
         *,
-        source: Path,
+        source: Path | None,
         info: VideoInfo,
         first: VideoFrame,
         cut_start: bool,
@@ -65,7 +65,8 @@ class Recording:
 
         Args:
             path: the file to be written.
-            source: the video, or a folder of images; of these there is nothing to carry over.
+            source: the video, or a folder of images; of these, or of a stream (None), there is
+                nothing to carry over.
             info: of the source.
             first: its size is that of the MP4.
             cut_start: the run begins inside the video: the MP4 begins with the first frame, without
@@ -100,8 +101,8 @@ class Recording:
                     )
                 )
             self._tracks: CarriedTracks | None = None
-            if self._source:
-                self._carry(self._source, survey, source, cut_start)
+            if self._source and carried:
+                self._carry(self._source, survey, carried, cut_start)
             self._opened = opened.pop_all()
 
     def add(self, frame: VideoFrame) -> None:
@@ -200,8 +201,10 @@ class Recording:
         return round((end_s - self._zero_s) / self._tick)
 
 
-def _source_of_tracks(source: Path) -> Path | None:
-    """The file that may hold sound; None where frames are files."""
+def _source_of_tracks(source: Path | None) -> Path | None:
+    """The file that may hold sound; None where frames are files, or come from a stream."""
+    if source is None:
+        return None
     images = source.is_dir() or (is_image_pattern(source) and not source.exists())
     return None if images else source
 

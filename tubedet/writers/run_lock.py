@@ -32,7 +32,7 @@ class RunLock(AbstractContextManager["RunLock"]):
             OutputError: if the file cannot be made.
         """
         self._path = path
-        self._lock = FileLock(path)
+        self._lock = FileLock(path, thread_local=False)  # whoever ends a run releases it
         with warnings.catch_warnings(), output_errors(final):
             warnings.simplefilter("ignore")  # a file system without locks: filelock finds a way
             try:

@@ -39,6 +39,8 @@ class RunMeta:
         settings: the options that change a result.
         runtime: what the result was computed on, and in what batches.
         resume: what a later run needs to go on; None in a complete run.
+        live: of a segment of a live stream, when that began (UTC, at `time_s` 0), and which of the
+            segment's frames were dropped or never came; None for a file.
     """
 
     video: str
@@ -67,6 +69,7 @@ class RunMeta:
     settings: Mapping[str, object]
     runtime: Mapping[str, object]
     resume: Mapping[str, Any] | None = None
+    live: Mapping[str, Any] | None = None
     tubedet_version: str
 
     def to_json(self, *, indent: int | None = 2) -> str:
@@ -85,6 +88,7 @@ class RunMeta:
     def of(cls, told: Any) -> Self | None:
         """The meta that JSON tells; None if tubedet did not write it."""
         try:
+            told = {"live": None, **told}  # metas that were written before streams could be
             return cls(**{each.name: told[each.name] for each in fields(cls)})
         except (KeyError, TypeError):
             return None

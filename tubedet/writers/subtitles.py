@@ -27,6 +27,8 @@ class Cue(NamedTuple):
 def cues_of(rows: RowStore, meta: RunMeta) -> list[Cue]:
     """The cues of a video: few beside its boxes."""
     frame_s = float(1 / Fraction(meta.fps))
+    # Of a stream nothing but the MP4 can be shown.
+    offset_s = (meta.mp4_offset_s or 0.0) if meta.live else 0.0
     segments = sorted(_segments(rows), key=lambda each: (each.tube, each.start_s))
     cues = []
     for segment, later in pairwise([*segments, None]):
@@ -34,7 +36,7 @@ def cues_of(rows: RowStore, meta: RunMeta) -> list[Cue]:
         end_s = segment.end_s + frame_s
         if later is not None and later.tube == segment.tube:
             end_s = min(end_s, later.start_s)
-        start_ms, end_ms = round(segment.start_s * 1000), round(end_s * 1000)
+        start_ms, end_ms = (round((at_s + offset_s) * 1000) for at_s in (segment.start_s, end_s))
         text = " ".join(segment.label.split())
         cues.append(Cue(start_ms, max(end_ms, start_ms + 1), segment.tube, text))
     return sorted(cues)

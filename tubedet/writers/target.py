@@ -18,7 +18,8 @@ class OutputTarget:
     Attributes:
         folder: made if absent.
         stem: first part of every output's name.
-        source: the video file; the MP4 takes its sound from there.
+        source: the video file; the MP4 takes its sound from there. None for a stream, of which
+            nothing can be read again.
         video: the rows' `video` column.
         info: of the source.
         run_meta: what is to be told of the run; complete once a writer is closed.
@@ -29,7 +30,7 @@ class OutputTarget:
 
     folder: Path
     stem: str
-    source: Path
+    source: Path | None
     video: str
     info: VideoInfo
     run_meta: "Callable[[], RunMeta]"

@@ -1,0 +1,262 @@
+"""A page that shows a stream while it runs: pictures with boxes, and how the run stands.
+
+Its address holds a secret word, without which there is nothing. Pictures are a motion JPEG, which
+browsers show without a script, encoded while somebody looks; who is slow misses some.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from secrets import compare_digest, token_urlsafe
+from socket import AF_INET6, gethostname
+from socketserver import TCPServer
+from threading import Condition, Lock, Thread
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tubedet.errors import OutputError
+from tubedet.page.live_page import live_html
+from tubedet.video.still import jpeg_of
+
+LOOPBACK = "127.0.0.1"
+WIDEST = 1280  # px of a picture on the page
+MOST_VIEWERS = 16  # each has a thread
+SILENCE_S = 30.0  # a viewer that takes nothing for so long is gone
+POLL_S = 0.1  # how often it is asked whether to go on
+BOUNDARY = "picture"
+PART_BEGIN = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+
+
+class LivePage:
+    """The page and its server.
+
+    Attributes:
+        address: where a browser finds it.
+    """
+
+    def __init__(
+        self, title: str, status: Callable[[], Mapping[str, Any]], host: str, port: int
+    ) -> None:
+        """Serve until `close`.
+
+        Args:
+            title: of the page.
+            status: how the run stands, as plain JSON values; called from other threads.
+            host: the name or number of this machine that the page is bound to.
+            port: 0 for a free one.
+
+        Raises:
+            OutputError: if nothing can be bound there.
+        """
+        self.title, self.status = title, status
+        self.pictures = LatestPicture()
+        self.token = token_urlsafe(16)
+        self.host = host
+        try:
+            self._server = _Server6((host, port)) if ":" in host else _Server((host, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"cannot serve a page at {host}:{port}: {reason}") from error
+        self._server.page = self
+        self.address = f"http://{_reachable(host)}:{self._server.server_port}/{self.token}/"
+        serve = self._server.serve_forever
+        self._thread = Thread(target=serve, args=(POLL_S,), name="tubedet-page", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_for_this_machine_alone(self) -> bool:
+        """Whether no other machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at the pictures."""
+        return self.pictures.viewers > 0
+
+    def show(self, rgb: NDArray[np.uint8]) -> None:
+        """Show the next picture to whoever looks."""
+        self.pictures.put(rgb)
+
+    def close(self) -> None:
+        """Let all viewers go."""
+        self.pictures.close()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class LatestPicture:
+    """The newest picture, encoded once for all who look at it.
+
+    Attributes:
+        viewers: how many look.
+    """
+
+    def __init__(self) -> None:
+        self.viewers = 0
+        self._changed = Condition()
+        self._rgb: NDArray[np.uint8] | None = None
+        self._number = 0
+        self._is_over = False
+        self._encoding = Lock()
+        self._jpeg = 0, b""
+
+    def put(self, rgb: NDArray[np.uint8]) -> None:
+        """Replace it; the picture is not to be changed any more."""
+        with self._changed:
+            self._rgb = rgb
+            self._number += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """There will be no other."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def begin_viewing(self) -> bool:
+        """Count a viewer in; False if there are too many."""
+        with self._changed:
+            has_room = self.viewers < MOST_VIEWERS
+            self.viewers += has_room
+            return has_room
+
+    def end_viewing(self) -> None:
+        """Count a viewer out."""
+        with self._changed:
+            self.viewers -= 1
+
+    def after(self, number: int, wait_s: float) -> tuple[int, bytes] | None:
+        """The newest picture as a JPEG, with its number, once that is above `number`.
+
+        None if there is none within the time; EOFError if there will be none.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over or self._number > number, wait_s)
+            if self._is_over:
+                raise EOFError
+            if self._number <= number or self._rgb is None:
+                return None
+            newest, rgb = self._number, self._rgb
+        with self._encoding:  # not in the way of the next picture
+            if self._jpeg[0] < newest:
+                self._jpeg = newest, jpeg_of(rgb, WIDEST)
+            return self._jpeg
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    page: LivePage
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Without asking the network what this machine is called, as `HTTPServer` does."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, *_: object) -> None:
+        """A viewer that went away is no error."""
+
+
+class _Server6(_Server):
+    address_family = AF_INET6
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET of the page, its pictures and its status below the token; 404 to all else."""
+
+    server: _Server
+    timeout = SILENCE_S
+    server_version, sys_version = "tubedet", ""
+    SAFETY: ClassVar[Mapping[str, str]] = {
+        "Cache-Control": "no-store",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+
+    def do_GET(self) -> None:
+        page = self.server.page
+        token, slash, what = urlsplit(self.path).path.removeprefix("/").partition("/")
+        is_known = compare_digest(token.encode("utf-8", "replace"), page.token.encode())
+        if not (is_known and slash and self._is_for(page.host)):
+            self.send_error(HTTPStatus.NOT_FOUND)
+        elif what == "":
+            self._send_page(page)
+        elif what == "status":
+            self._send(json.dumps(page.status()).encode(), "application/json")
+        elif what == "picture":
+            self._send_pictures(page.pictures)
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads a log of viewers."""
+
+    def _is_for(self, host: str) -> bool:
+        """Whether the request names this machine, not a foreign name that was led here."""
+        named = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        if named in {"localhost", host.lower(), gethostname().lower()}:
+            return True
+        try:
+            return bool(ip_address(named))
+        except ValueError:
+            return False
+
+    def _send_page(self, page: LivePage) -> None:
+        nonce = token_urlsafe(16)
+        policy = (
+            f"default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+            f"style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'; "
+            "form-action 'none'; frame-ancestors 'none'"
+        )
+        html = live_html(page.title, page.status(), nonce)
+        self._send(html.encode(), "text/html; charset=utf-8", policy)
+
+    def _send(self, content: bytes, kind: str, policy: str = "default-src 'none'") -> None:
+        self._begin(kind, {"Content-Length": str(len(content)), "Content-Security-Policy": policy})
+        self.wfile.write(content)
+
+    def _send_pictures(self, pictures: LatestPicture) -> None:
+        if not pictures.begin_viewing():
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        try:
+            self._begin(f"multipart/x-mixed-replace; boundary={BOUNDARY}", {})
+            self.wfile.write(PART_BEGIN)
+            number = 0
+            while True:
+                if (latest := pictures.after(number, SILENCE_S)) is not None:
+                    number, jpeg = latest
+                    # Chromium shows a picture when the next one begins: so that begins at once.
+                    self.wfile.write(jpeg + b"\r\n" + PART_BEGIN)
+        except (OSError, EOFError):  # whoever looked is gone, or the run is over
+            self.close_connection = True
+        finally:
+            pictures.end_viewing()
+
+    def _begin(self, kind: str, more: Mapping[str, str]) -> None:
+        self.send_response(HTTPStatus.OK)
+        for name, value in {"Content-Type": kind, **self.SAFETY, **more}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+def _reachable(host: str) -> str:
+    """A name for the addresses of a page that is bound to `host`."""
+    try:
+        if ip_address(host).is_unspecified:
+            return gethostname()
+    except ValueError:
+        return host
+    return f"[{host}]" if ":" in host else host
