@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tubedet"
 # An import points only to an earlier layer or into its own part; parts of a layer do not meet.
 LAYERS = (
     {"errors", "notes", "labels", "boxes", "detections"},
-    {"extras"},
+    {"extras", "whole_file"},
     {"video", "models", "page"},
     {"checkpoints", "runtime", "tubes", "render", "writers", "datasets"},
     {"run"},

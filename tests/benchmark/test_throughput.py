@@ -22,6 +22,7 @@ from tubedet.benchmark import machine, preset_figures, rounds, throughput
 from tubedet.benchmark.stages import STAGES, StageTime
 from tubedet.cli.app import app
 from tubedet.cli.benchmark import _show_stages
+from tubedet.errors import OutputError
 from tubedet.models.presets import DetectorConfig, build_detector, config_from_dict
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.detector import PairPrediction, StepPrediction, TemporalReach
@@ -68,6 +69,17 @@ def test_every_preset_has_a_line_for_each_of_the_paper_s_batch_sizes(
     assert "random" in result.stdout
     assert re.search(r"paper, Titan X +320 +SD +1 +25\.0\s", result.stdout)
     assert re.search(r"paper, Titan X +320 +SD +4 +31\.0\s", result.stdout)
+
+
+def test_an_absent_folder_for_the_figures_is_told_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    words = [str(tmp_path / "none.mp4"), "--json", str(tmp_path / "none" / "figures.json")]
+
+    result = CliRunner().invoke(app, ["benchmark", *words])
+
+    assert result.exit_code == OutputError.exit_code
+    assert "expected a folder to write to" in " ".join(result.stderr.split())
 
 
 def test_a_frame_s_cost_is_told_stage_by_stage_and_against_the_machine(

@@ -230,9 +230,9 @@ def test_curves_become_a_picture(data: AnnotatedDataset, tmp_path: Path) -> None
 def test_a_file_that_cannot_be_written_is_named(data: AnnotatedDataset, tmp_path: Path) -> None:
     result = result_of(data, right_script(WALK))
 
-    with pytest.raises(OutputError, match=r"r\.json: cannot write the results"):
+    with pytest.raises(OutputError, match=r"r\.json: could not be written"):
         write_result_json(result, tmp_path / "none" / "r.json")
-    with pytest.raises(OutputError, match=r"r\.png: cannot write the picture"):
+    with pytest.raises(OutputError, match=r"r\.png: could not be written"):
         plot_precision_recall(result, tmp_path / "none" / "r.png")
 
 

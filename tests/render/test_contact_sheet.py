@@ -39,5 +39,5 @@ def test_a_png_keeps_every_pixel_and_the_order_of_colours(tmp_path: Path) -> Non
 
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"p\.png: cannot write the picture"):
+    with pytest.raises(OutputError, match=r"p\.png: could not be written"):
         write_picture(tmp_path / "none" / "p.png", grey(0))

@@ -30,9 +30,9 @@ from tubedet.checkpoints.voc_weights import (
     voc_shapes,
     voc_weights,
 )
-from tubedet.checkpoints.whole_file import written_whole
 from tubedet.models.yolov2.darknet19 import DarknetLayout
 from tubedet.models.yolov2.passthrough import PassthroughOrder
+from tubedet.whole_file import written_whole
 
 KIND = "Darknet weights of YOLOv2-VOC (2016 or today's) or of its Darknet-19 backbone"
 LICENCE = "LicenseRef-Darknet"

@@ -28,7 +28,7 @@ from tubedet.checkpoints.foreign_files import (
     require_fit,
     shapes_of,
 )
-from tubedet.checkpoints.whole_file import written_whole
+from tubedet.whole_file import written_whole
 
 KIND = "a PyTorch checkpoint of NVIDIA's FlowNet2"
 LICENCE = "LicenseRef-FlowNet2-research-only"

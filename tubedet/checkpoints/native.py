@@ -26,11 +26,11 @@ from tubedet.checkpoints.safetensors_file import (
     refuse_non_finite,
     refuse_other_names,
 )
-from tubedet.checkpoints.whole_file import written_whole
 from tubedet.errors import WeightsError
 from tubedet.models.presets import DetectorConfig, build_detector, build_flow, config_from_dict
 from tubedet.models.resized_flow import ResizedFlow
 from tubedet.models.two_stream import TwoStreamDetector
+from tubedet.whole_file import written_whole
 
 Built = TypeVar("Built")
 

@@ -7,6 +7,7 @@ from typer import Argument, Option
 
 from tubedet.cli.console import say, show_table, with_bar
 from tubedet.cli.detect_options import Compile, Runtime
+from tubedet.cli.output_file import refuse_absent_folder
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def benchmark(
     chosen = presets or PRESETS
     if unknown := sorted(set(chosen) - set(PRESETS)):
         raise UsageError(f"--preset {unknown[0]}: not one of {', '.join(PRESETS)}")
+    for output in filter(None, (json, plot)):
+        refuse_absent_folder(output)
     if plot is not None:
         require_matplotlib()
         if set(chosen) == {"brox"}:

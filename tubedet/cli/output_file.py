@@ -15,3 +15,9 @@ def refuse_existing(output: Path, overwrite: bool) -> None:
     """Raise OutputError if the file exists and may not be replaced; before any long work."""
     if output.exists() and not overwrite:
         raise OutputError(f"{output}: exists already; choose another name or give --overwrite")
+
+
+def refuse_absent_folder(output: Path) -> None:
+    """Raise OutputError if there is no folder to write the file into; before any long work."""
+    if not output.parent.is_dir():
+        raise OutputError(f"{output}: expected a folder to write to, found none; make it first")

@@ -17,8 +17,9 @@ from tubedet.datasets.clip_frames import ClipFrames
 from tubedet.datasets.flow_sample import FlowSample
 from tubedet.datasets.flow_teacher import TaughtPairs
 from tubedet.datasets.moving_layers import MovingLayers
-from tubedet.errors import DatasetError, OutputError
+from tubedet.errors import DatasetError
 from tubedet.notes import Note
+from tubedet.whole_file import written_whole
 
 # 0.8 of J-HMDB's 320x240, whose compression leaves nothing finer; the file is a third smaller.
 STORED_WIDTH, STORED_HEIGHT = 256, 192
@@ -43,22 +44,15 @@ def write_frame_pairs(clips: Sequence[AnnotatedClip], frames: ClipFrames, path: 
     count = sum(lengths) // 2
     if not count:
         raise DatasetError("no clip with two frames to take frame pairs from")
-    part = path.with_name(f".{path.name}.part")
     shape = (count, 2, STORED_HEIGHT, STORED_WIDTH, 3)
-    try:
-        # Not mapped: where the disk is full, a mapped file ends the process without a word.
-        with part.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for clip, length in zip(clips, lengths, strict=True):
-                for frame in frames.window(clip, range(length)):
-                    size = (STORED_WIDTH, STORED_HEIGHT)
-                    file.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA).tobytes())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: the frame pairs cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
+    # Not mapped: where the disk is full, a mapped file ends the process without a word.
+    with written_whole(path) as pending, pending.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for clip, length in zip(clips, lengths, strict=True):
+            for frame in frames.window(clip, range(length)):
+                size = (STORED_WIDTH, STORED_HEIGHT)
+                file.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA).tobytes())
     return count
 
 

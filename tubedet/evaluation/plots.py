@@ -1,15 +1,14 @@
 """Figures as pictures: precision against recall, losses of training, stages of a run, tubes."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import chain, zip_longest
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tubedet.errors import OutputError
 from tubedet.evaluation.scoring import EvaluationResult
 from tubedet.extras import needed_for
+from tubedet.whole_file import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,11 +154,5 @@ def _figure(width_in: float, height_in: float) -> "Figure":
 
 
 def _write(figure: "Figure", path: Path) -> None:
-    pending = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path) as pending:
         figure.savefig(pending, dpi=100, format="png")
-        pending.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            pending.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write the picture: {error}") from error

@@ -1,13 +1,12 @@
 """The figures of an evaluation as files: JSON with everything, CSV with one class a row."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from tubedet.errors import OutputError
 from tubedet.evaluation.scoring import EvaluationResult
+from tubedet.whole_file import written_whole
 
 
 def per_class_table(result: EvaluationResult) -> pd.DataFrame:
@@ -35,11 +34,5 @@ def write_per_class_csv(result: EvaluationResult, path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write beside the final name and rename; OutputError if that fails."""
-    pending = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path) as pending:
         pending.write_text(text, encoding="utf-8")
-        pending.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            pending.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write the results: {error}") from error

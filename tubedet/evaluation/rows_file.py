@@ -21,6 +21,7 @@ import pandas as pd
 
 from tubedet.datasets.row_files import NUMBER_COLUMNS, ROW_COLUMNS
 from tubedet.errors import DatasetError, OutputError, UsageError
+from tubedet.whole_file import written_whole
 from tubedet.writers.run_lock import RunLock
 
 ROWS_AT_ONCE = 100_000
@@ -84,15 +85,13 @@ class RowsFile:
             (last.rows_end, last.crc32) if last else (len(HEADER), crc32(HEADER))
         )
         lines = [_line(settings), *(_line(asdict(clip)) for clip in self.done.values())]
-        with self._output_errors():
-            pending = self.progress.with_name(f".{self.progress.name}.part")
+        with written_whole(self.progress) as pending:
             pending.write_text("".join(lines), encoding="utf-8")
-            pending.replace(self.progress)
-            with path.open("ab") as file:
-                if not kept:
-                    file.truncate(0)
-                    file.write(HEADER)
-                file.truncate(self._rows_end)
+        with self._output_errors(), path.open("ab") as file:
+            if not kept:
+                file.truncate(0)
+                file.write(HEADER)
+            file.truncate(self._rows_end)
 
     def add(
         self, video: str, rows: Iterable[Sequence[object]], frames: int, seconds: float

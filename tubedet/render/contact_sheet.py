@@ -1,7 +1,6 @@
 """Many pictures on one, and a picture as a file."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.errors import OutputError
+from tubedet.whole_file import written_whole
 
 GAP_PX = 4
 
@@ -39,12 +39,9 @@ def write_picture(path: Path, picture_rgb: NDArray[np.uint8]) -> None:
     Raises:
         OutputError: if it can't be written.
     """
-    pending = path.with_name(f".{path.name}.part")
     try:
         _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise OutputError(f"{path}: cannot write such a picture: {error}") from error
+    with written_whole(path) as pending:
         pending.write_bytes(encoded.tobytes())
-        pending.replace(path)
-    except (OSError, cv2.error) as error:
-        with suppress(OSError):
-            pending.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write the picture: {error}") from error

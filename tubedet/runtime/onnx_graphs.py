@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tubedet.errors import OutputError
 from tubedet.extras import needed_for
 from tubedet.models.graphs import Graph, graphs_of
 from tubedet.models.light.context_window import WINDOW_SECONDS
@@ -24,6 +23,7 @@ from tubedet.models.light.video_backbone import STEPS_PER_SECOND
 from tubedet.models.presets import DetectorConfig, LightConfig
 from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.runtime.onnx_operations import OPSET, TRANSLATIONS
+from tubedet.whole_file import written_whole
 
 SUFFIX = ".onnx"
 
@@ -79,13 +79,8 @@ def write_graphs(
         with needed_for("ONNX graphs", "onnx"), needed_for("ONNX graphs", "onnxscript"):
             program = _exported(graph)
         program.model.metadata_props.update(metadata)
-        aside = paths[-1].with_suffix(".part")
-        try:
-            program.save(aside, external_data=False)
-            aside.replace(paths[-1])
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise OutputError(f"{paths[-1]}: cannot be written: {error.strerror}") from error
+        with written_whole(paths[-1]) as pending:
+            program.save(pending, external_data=False)
     return paths
 
 

@@ -29,6 +29,7 @@ from tubedet.errors import OutputError, WeightsError
 from tubedet.evaluation.plots import require_matplotlib
 from tubedet.training.background_writer import BackgroundWriter, copies_on_cpu
 from tubedet.training.tensorboard_log import TensorBoardLog
+from tubedet.whole_file import written_whole
 from tubedet.writers.run_lock import RunLock
 
 
@@ -197,20 +198,11 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         """Let `write` fill a file beside `path`, which then takes its place."""
         if not self.writes:
             return
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.touch()
-            mode = part.stat().st_mode
-            write(part)
-            part.chmod(mode)  # safetensors makes files that their owner alone can read
-            part.replace(path)
-        except OSError as error:
-            raise OutputError(
-                f"{path}: could not be written ({error}); the previous one is untouched: make "
-                "room, then continue with --resume"
-            ) from error
-        finally:
-            part.unlink(missing_ok=True)
+        with written_whole(path, remedy="make room, then continue with --resume") as pending:
+            pending.touch()
+            mode = pending.stat().st_mode
+            write(pending)
+            pending.chmod(mode)  # safetensors makes files that their owner alone can read
 
 
 def optimizer_tensors(

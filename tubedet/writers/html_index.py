@@ -8,6 +8,7 @@ from urllib.parse import quote
 from tubedet.errors import OutputError
 from tubedet.page.index_page import GENERATOR, IndexedVideo, index_html
 from tubedet.page.video_page import summary_of
+from tubedet.whole_file import written_whole
 from tubedet.writers.formats import META_SUFFIXES
 from tubedet.writers.run_meta import RunMeta
 from tubedet.writers.writer import output_errors
@@ -52,11 +53,8 @@ def write_index(
             f"{path}: exists already and is no index; choose another name or give --overwrite"
         )
     html = index_html([*failed, *videos], folder.absolute().name)
-    hidden = path.with_name(f".{path.name}.part")
-    with output_errors(path):
-        hidden.unlink(missing_ok=True)  # a link would be written through
-        hidden.write_text(html, "utf-8", errors="backslashreplace")
-        hidden.replace(path)
+    with written_whole(path) as pending:
+        pending.write_text(html, "utf-8", errors="backslashreplace")
     return path, len(videos) + len(failed)
 
 
