@@ -30,7 +30,7 @@ from tubedet.video.container import (
     video_stream_of,
 )
 from tubedet.video.decoding import Decoding, TimedPicture
-from tubedet.video.frame import VideoFrame, VideoInfo
+from tubedet.video.frame import NO_PIXELS, VideoFrame, VideoInfo
 from tubedet.video.picture import PictureConverter
 from tubedet.video.seeking import approach_to, decoding_along
 from tubedet.video.time_range import Moment, TimeRange, has_reached
@@ -104,6 +104,8 @@ class VideoReader:
         start: Moment | None = None,
         end: Moment | None = None,
         stop: Callable[[], bool] = never,
+        *,
+        with_pictures: bool = True,
     ) -> Iterator[VideoFrame]:
         """Iterate over the frames from `start` up to, not including, `end`.
 
@@ -111,7 +113,7 @@ class VideoReader:
         before the range where packets tell which frame that is (`packet_frames`), and else with the
         first frame. Only frames of the range are converted to RGB. `stop` is asked for every frame
         before the range, and ends the iterator if it is True. A picture of another size than the
-        first is resized to it.
+        first is resized to it. Without pictures nothing is converted, and frames have no pixels.
 
         Raises:
             UsageError: if the range has no room for a frame.
@@ -119,7 +121,7 @@ class VideoReader:
         """
         wanted = TimeRange(start, end)
         self._begin()
-        self._running = self._read(wanted, stop)
+        self._running = self._read(wanted, stop, self._rgb if with_pictures else self._nothing)
         return self._running
 
     def count_frames(self) -> int:
@@ -180,7 +182,12 @@ class VideoReader:
             yield timed
         self._at_end, self._unread_share = True, self._decoding.unread_share
 
-    def _read(self, wanted: TimeRange, stop: Callable[[], bool]) -> Generator[VideoFrame]:
+    def _read(
+        self,
+        wanted: TimeRange,
+        stop: Callable[[], bool],
+        rgb_of: Callable[[av.VideoFrame], NDArray[np.uint8]],
+    ) -> Generator[VideoFrame]:
         begun = False
         if wanted.start is not None:
             self._seek(wanted.start, stop)
@@ -191,7 +198,7 @@ class VideoReader:
                     break
                 begun = begun or wanted.start is None or has_reached(wanted.start, frame, time_s)
                 if begun:
-                    yield VideoFrame(frame, picture.pts, time_s, self._rgb(picture), after_gap)
+                    yield VideoFrame(frame, picture.pts, time_s, rgb_of(picture), after_gap)
                 elif stop():
                     return
         if not begun:
@@ -224,6 +231,10 @@ class VideoReader:
                 f"{self.path}: expected pictures that can be shown, found one of "
                 f"{picture.format.name} that cannot be converted ({error.strerror})"
             ) from error
+
+    def _nothing(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        self._converter.take_notes(picture)
+        return NO_PIXELS
 
     def _seems_cut_off(self) -> bool:
         decoding, last_s = self._decoding, self._last_s
