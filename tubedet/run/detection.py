@@ -266,20 +266,15 @@ class DetectionWork:
             return self.find_part(path, part, stop)
 
         known = KnownBoxes(self._parts, self.class_names, find)
-        with Overlap() as overlap:
-            start = reach.reading_from(self.plan.span.start)
-            read = reader.frames(start, stop=stop, with_pictures=with_pictures)
-            for each in self._asked(overlap.ahead(read), reach, known.begins_shot):
-                frame = each.pair.at
-                first = frame.frame if first is None and each.is_reported else first
-                boxes = known.of(frame, is_due=each.is_due and not self._is_known(frame))
-                yield PickedFrame(
-                    frame,
-                    (boxes and boxes.detections) or (),
-                    each.is_reported,
-                    each.is_due,
-                    boxes.begins_shot if boxes else each.pair.shot_begins,
-                )
+        start = reach.reading_from(self.plan.span.start)
+        read = reader.frames(start, stop=stop, with_pictures=with_pictures)
+        for each in self._asked(read, reach, known.begins_shot):
+            frame = each.pair.at
+            first = frame.frame if first is None and each.is_reported else first
+            boxes = known.of(frame, is_due=each.is_due and not self._is_known(frame))
+            detections = (boxes and boxes.detections) or ()
+            begins = boxes.begins_shot if boxes else each.pair.shot_begins
+            yield PickedFrame(frame, detections, each.is_reported, each.is_due, begins)
 
     def _asked(
         self,
