@@ -11,6 +11,7 @@ from tests.kinds_of_files import B_FRAMES, GOP, MILLISECOND, NOT_SOUGHT, OPEN_GO
 from tests.synthetic_video import corrupt
 from tubedet.errors import VideoError
 from tubedet.video.reader import VideoReader
+from tubedet.video.seeking import Approach, Sought, decoding_along
 from tubedet.video.time_range import FrameNumber, Moment, Seconds
 
 REAL_FILES = Path(__file__).resolve().parents[3] / "shared" / "data" / "robust"
@@ -77,17 +78,14 @@ def check(path: Path, monkeypatch: pytest.MonkeyPatch, every: int = 1) -> None:
 @pytest.fixture
 def begun_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the key frames that decoding begins with; -1 for one that was given up."""
-    from tubedet.video import reader as reading
-
     numbers: list[int] = []
-    along = reading.decoding_along
 
-    def watched(approach: Any, *others: Any) -> Any:
-        sought = along(approach, *others)
+    def watched(approach: Approach, *others: Any) -> Sought | None:
+        sought = decoding_along(approach, *others)
         numbers.append(approach.key.number if sought else -1)
         return sought
 
-    monkeypatch.setattr(reading, "decoding_along", watched)
+    monkeypatch.setattr("tubedet.video.reader.decoding_along", watched)
     return numbers
 
 
