@@ -164,6 +164,10 @@ def test_cuts_at_and_near_the_border_of_parts_are_those_of_the_whole(
     keys = {**KEYS, "x264-params": "scenecut=0"}
     video = write_pictures(tmp_path / "clip.mp4", pictures, options=keys)
     assert check(video, tmp_path, part_s=0.6, rule=ALL_BOXES)[0] == 4
+    span = TimeRange(None, FrameNumber(cut + 4))
+    assert check(video, tmp_path / "to the cut", part_s=0.6, rule=ALL_BOXES, span=span)[0] == 2
+    span = TimeRange(None, FrameNumber(cut - 4))
+    check(video, tmp_path / "before it", part_s=0.5, rule=ALL_BOXES, span=span)
 
 
 @pytest.mark.parametrize("span", [TimeRange(), *SPANS], ids=str)
