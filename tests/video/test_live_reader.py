@@ -195,6 +195,12 @@ def test_an_address_where_nothing_answers_fails_at_once_and_shows_no_password() 
         error = error.__cause__ or error.__context__
 
 
+def test_a_playlist_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na0.ts\n")
+    with served(tmp_path) as address, pytest.raises(VideoError, match="playlists are not read"):
+        reader_of(f"{address}/a.m3u8")
+
+
 def test_a_server_that_refuses_is_said() -> None:
     with (
         LiveServer(away=[(0, 100)]) as server,
@@ -203,11 +209,12 @@ def test_a_server_that_refuses_is_said() -> None:
         reader_of(server.address)
 
 
-def test_a_file_on_a_server_is_read_whole_however_slowly(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", frames=30)
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_a_file_on_a_server_is_read_whole_however_slowly(name: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / name, frames=30)
     with (
         served(tmp_path) as address,
-        reader_of(f"{address}/a.mp4") as reader,
+        reader_of(f"{address}/{name}") as reader,
         VideoReader(path) as expected,
     ):
         pairs = list(zip(reader.frames(), expected.frames(), strict=True))

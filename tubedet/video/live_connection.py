@@ -60,7 +60,7 @@ class LiveConnection:
         except VideoError:
             self.container.close()
             raise
-        self.is_whole = source.is_network and bool(self.container.duration)
+        self.is_whole = source.is_network and _is_file(self.container)
         self.has_times = not self.container.format.flags & NO_TIMESTAMPS
         has_bursts = not self.is_whole and (source.is_network or source.is_pipe)
         self._packets = LivePackets(
@@ -140,16 +140,23 @@ def _opened(source: LiveSource) -> InputContainer:
         problem = _in_words(error)
     except av.FFmpegError as error:
         problem = _in_words(error)
+    advice = "check the address, and whether it plays elsewhere"
+    if source.is_playlist:
+        advice = "playlists are not read: give the address of the stream itself"
     # The error itself would show the address with its password in a traceback.
-    raise VideoError(
-        f"{source.name}: expected live video, found none ({problem}); check the address, and "
-        "whether it plays elsewhere"
-    )
+    raise VideoError(f"{source.name}: expected live video, found none ({problem}); {advice}")
+
+
+def _is_file(container: InputContainer) -> bool:
+    """Whether what a server sends has an end; some cameras say that of their endless JPEGs."""
+    return bool(container.duration) or (container.size > 0 and container.format.name != "mpjpeg")
 
 
 def _in_words(error: av.FFmpegError) -> str:
     if isinstance(error, av.error.ExitError):
         return f"nothing came for {STALLED_S} s"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "the FFmpeg in use has no such protocol"
     if error.errno == errno.EIO:
         return "the connection broke off"
     return error.strerror or str(type(error).__name__)
