@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import av
 from av.container import InputContainer
@@ -54,8 +54,10 @@ class PacketReader:
     """The packets of all streams in file order, past damage as far as the container can be read.
 
     `errors` counts the places where it could not, up to the packet that was given last, and `end`
-    is the byte behind the furthest packet so far.
+    is the byte behind the furthest packet so far. Errors that are none of `passed_over` are raised.
     """
+
+    passed_over: ClassVar[type[av.FFmpegError]] = av.FFmpegError
 
     def __init__(self, container: InputContainer) -> None:
         self._container = container
@@ -76,7 +78,7 @@ class PacketReader:
                 return
             except IndexError:  # a stream that appears midway, which PyAV does not know
                 in_a_row += 1
-            except av.FFmpegError:
+            except self.passed_over:
                 in_a_row += 1
                 self.errors += in_a_row == 1
 
@@ -99,7 +101,7 @@ def images_left_out(path: Path) -> int:
 
 
 def video_stream_of(
-    container: InputContainer, path: Path, wanted: int | None = None
+    container: InputContainer, path: Path | str, wanted: int | None = None
 ) -> VideoStream:
     """The video stream number `wanted`, from 1 in the file's order; by default the real video.
 

@@ -1,7 +1,7 @@
 """From packets to pictures with times: damage is passed over and counted, times are repaired."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -20,11 +20,32 @@ FORMATS_IN_FILE_ORDER = {"matroska,webm", "mpegts", "mpeg", "flv", "nut"}
 
 
 class TimedPicture(NamedTuple):
-    """A decoded picture, its seconds after the first one, and whether one is lost before it."""
+    """A decoded picture, its seconds after the first one, and whether one is lost before it.
+
+    `own_s` is its time on the source's clock, as the source has it; None where it has none.
+    """
 
     picture: av.VideoFrame
     time_s: Fraction
     after_gap: bool
+    own_s: Fraction | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingCounts:
+    """What one pass over a stream, or several together, met so far; see `Decoding`."""
+
+    decoded: int = 0
+    skipped: int = 0
+    container_errors: int = 0
+    missing: int = 0
+    untimed: int = 0
+    repaired: int = 0
+    clock_resets: int = 0
+
+    def __add__(self, other: "DecodingCounts") -> "DecodingCounts":
+        sums = {name: count + getattr(other, name) for name, count in asdict(self).items()}
+        return DecodingCounts(**sums)
 
 
 @dataclass(slots=True)
@@ -45,8 +66,9 @@ class Decoding:
         container: from its beginning, unless `begin` is given.
         stream: of it.
         fps: the nominal rate.
+        packets: of the container, if a reader of its own is not enough.
         begin: the key frame to begin with, as if all before it had been decoded; the container is
-            to be where `PacketFrames.seek` takes it.
+            to be where `packet_frames.seek` takes it.
     """
 
     def __init__(
@@ -54,10 +76,12 @@ class Decoding:
         container: InputContainer,
         stream: VideoStream,
         fps: Fraction,
+        *,
+        packets: PacketReader | None = None,
         begin: KeyFrame | None = None,
     ) -> None:
         self._container, self._stream, self._begin = container, stream, begin
-        self._packets = PacketReader(container)
+        self._packets = PacketReader(container) if packets is None else packets
         self._clock = SourceClock(container)
         self._own_times = PictureTimes(container.format.name)
         self._times = replace(begin.times) if begin else FrameTimes(container.format.name, 1 / fps)
@@ -105,6 +129,19 @@ class Decoding:
     def clock_resets(self) -> int:
         """How often the source's clock started anew so far."""
         return self._clock.resets
+
+    @property
+    def counts(self) -> DecodingCounts:
+        """What this pass met so far."""
+        return DecodingCounts(
+            decoded=self.decoded,
+            skipped=self.skipped,
+            container_errors=self.container_errors,
+            missing=self.missing,
+            untimed=self.untimed,
+            repaired=self.repaired,
+            clock_resets=self.clock_resets,
+        )
 
     @property
     def knows_duration(self) -> bool:
@@ -180,7 +217,7 @@ class Decoding:
         shift_s = sent.shift_s if sent else None
         time_s, hole = self._times.take(own_s, shift_s, self._first_s())
         after_gap = self._is_after_loss(sent) or hole
-        return TimedPicture(picture, time_s, after_gap)
+        return TimedPicture(picture, time_s, after_gap, own_s)
 
     def _first_s(self) -> Fraction:
         start = self._stream.start_time

@@ -13,7 +13,7 @@ class FrameSource(Protocol):
     """Frames, one at a time, on one clock; see `VideoReader`."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | str:
         """What messages call it."""
 
     @property

@@ -29,7 +29,7 @@ from tubedet.video.container import (
     open_container,
     video_stream_of,
 )
-from tubedet.video.decoding import Decoding, TimedPicture
+from tubedet.video.decoding import Decoding, DecodingCounts, TimedPicture
 from tubedet.video.frame import NO_PIXELS, VideoFrame, VideoInfo
 from tubedet.video.picture import PictureConverter
 from tubedet.video.seeking import approach_to, decoding_along
@@ -136,8 +136,10 @@ class VideoReader:
 
     def notes(self) -> list[Note]:
         """What is odd about the source, as far as this pass has come."""
+        counts = self._decoding.counts
         return [
-            *notes_on_decoding(self._decoding),
+            *notes_on_losses(counts, is_of_any_rate=self._decoding.is_of_any_rate),
+            *_notes_on_times(counts),
             *self._notes_on_source(),
             *self._converter.notes,
         ]
@@ -162,7 +164,7 @@ class VideoReader:
                 describe_stream(other) for other in moving_streams(container) if other != stream
             ]
             self._are_counted = bool(stream.frames)
-            self.info = _info(container, stream, self._converter, self._decoding.start_s)
+            self.info = info_of(container, stream, self._converter, self._decoding.start_s)
             self._container, self._stream = container, stream
             self._opened = opened.pop_all()
         self._is_fresh, self._at_end = True, False
@@ -192,7 +194,7 @@ class VideoReader:
         if wanted.start is not None:
             self._seek(wanted.start, stop)
         with self._opened:
-            for picture, time_s, after_gap in self._all_pictures():
+            for picture, time_s, after_gap, _ in self._all_pictures():
                 frame = self.decoded_frames - 1
                 if has_reached(wanted.end, frame, time_s):
                     break
@@ -224,13 +226,7 @@ class VideoReader:
         self.decoded_frames = self._decoding.decoded - 1
 
     def _rgb(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
-        try:
-            return self._converter.to_rgb(picture)
-        except av.FFmpegError as error:
-            raise VideoError(
-                f"{self.path}: expected pictures that can be shown, found one of "
-                f"{picture.format.name} that cannot be converted ({error.strerror})"
-            ) from error
+        return converted(self._converter, picture, self.path)
 
     def _nothing(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         self._converter.take_notes(picture)
@@ -270,24 +266,44 @@ class VideoReader:
             yield Note(f"images left out, empty or of another kind: {left_out}", loss=True)
 
 
-def notes_on_decoding(decoding: Decoding) -> Iterator[Note]:
-    """What was lost and what was repaired so far in a pass over a stream."""
-    if skipped := decoding.skipped:
+def converted(
+    converter: PictureConverter, picture: av.VideoFrame, path: Path | str
+) -> NDArray[np.uint8]:
+    """A picture of the source that messages call `path`, converted.
+
+    Raises:
+        VideoError: if it cannot be converted.
+    """
+    try:
+        return converter.to_rgb(picture)
+    except av.FFmpegError as error:
+        raise VideoError(
+            f"{path}: expected pictures that can be shown, found one of "
+            f"{picture.format.name} that cannot be converted ({error.strerror})"
+        ) from error
+
+
+def notes_on_losses(counts: DecodingCounts, *, is_of_any_rate: bool) -> Iterator[Note]:
+    """What of a stream could not be read; pictures may be absent from one of any rate."""
+    if skipped := counts.skipped:
         yield Note(f"damaged packets that could not be decoded: {skipped}", loss=True)
-    if errors := decoding.container_errors:
+    if errors := counts.container_errors:
         yield Note(f"damaged places of the container that were passed over: {errors}", loss=True)
-    if missing := decoding.missing:
-        is_loss = not decoding.is_of_any_rate or decoding.skipped + decoding.container_errors > 0
+    if missing := counts.missing:
+        is_loss = not is_of_any_rate or counts.skipped + counts.container_errors > 0
         about = f"pictures missing between others, by their times: about {missing}"
         yield Note(about, loss=is_loss)
-    if resets := decoding.clock_resets:
+
+
+def _notes_on_times(counts: DecodingCounts) -> Iterator[Note]:
+    if resets := counts.clock_resets:
         yield Note(
             f"the source's clock starts anew {resets} times: each part was placed after the one "
             "before"
         )
-    if decoding.untimed == decoding.decoded:
+    if counts.untimed == counts.decoded:
         yield Note("the source has no timestamps: its frames follow each other at its nominal rate")
-    elif repaired := decoding.repaired:
+    elif repaired := counts.repaired:
         yield Note(f"timestamps missing or not increasing, made up: {repaired}", loss=True)
 
 
@@ -299,9 +315,10 @@ def fps_of(stream: VideoStream) -> Fraction:
     return Fraction(next(believable, NOMINAL_FPS))
 
 
-def _info(
+def info_of(
     container: InputContainer, stream: VideoStream, shape: PictureConverter, start_s: Fraction
 ) -> VideoInfo:
+    """What is known of a stream whose first picture, shown at `start_s`, has this shape."""
     fps = fps_of(stream)
     time_base = Fraction(stream.time_base or 1 / fps)
     return VideoInfo(

@@ -93,7 +93,7 @@ def decoding_along(
         fps: the nominal rate.
         stop: asked for every frame before.
     """
-    decoding = Decoding(container, stream, fps, approach.key)
+    decoding = Decoding(container, stream, fps, begin=approach.key)
     pictures = decoding.pictures()
     with suppress(av.FFmpegError):
         seek(container, stream, approach.key)
