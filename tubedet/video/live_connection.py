@@ -46,7 +46,8 @@ class LiveConnection:
     """An open source.
 
     Attributes:
-        is_whole: it ends by itself, and can be read as slowly as wanted: a file on a server.
+        is_whole: it can be read as slowly as wanted: a file on a server.
+        has_end: it ends by itself, and cannot be opened again where it broke off.
         has_times: its format has times of its own; else it is known only when pictures come.
 
     Raises:
@@ -60,7 +61,8 @@ class LiveConnection:
         except VideoError:
             self.container.close()
             raise
-        self.is_whole = source.is_network and bool(self.container.duration)
+        self.is_whole = source.is_network and _is_file(self.container)
+        self.has_end = self.is_whole or source.is_pipe
         self.has_times = not self.container.format.flags & NO_TIMESTAMPS
         has_bursts = not self.is_whole and (source.is_network or source.is_pipe)
         self._packets = LivePackets(
@@ -68,7 +70,7 @@ class LiveConnection:
         )
         self._opened_us = monotonic_us()
         fps = fps_of(self.stream)
-        self.decoding = Decoding(self.container, self.stream, fps, self._packets)
+        self.decoding = Decoding(self.container, self.stream, fps, packets=self._packets)
 
     def __enter__(self) -> Self:
         return self
@@ -140,16 +142,23 @@ def _opened(source: LiveSource) -> InputContainer:
         problem = _in_words(error)
     except av.FFmpegError as error:
         problem = _in_words(error)
+    advice = "check the address, and whether it plays elsewhere"
+    if source.is_playlist:
+        advice = "playlists are not read: give the address of the stream itself"
     # The error itself would show the address with its password in a traceback.
-    raise VideoError(
-        f"{source.name}: expected live video, found none ({problem}); check the address, and "
-        "whether it plays elsewhere"
-    )
+    raise VideoError(f"{source.name}: expected live video, found none ({problem}); {advice}")
+
+
+def _is_file(container: InputContainer) -> bool:
+    """Whether what a server sends has an end; some cameras say that of their endless JPEGs."""
+    return bool(container.duration) or (container.size > 0 and container.format.name != "mpjpeg")
 
 
 def _in_words(error: av.FFmpegError) -> str:
     if isinstance(error, av.error.ExitError):
         return f"nothing came for {STALLED_S} s"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "the FFmpeg in use has no such protocol"
     if error.errno == errno.EIO:
         return "the connection broke off"
     return error.strerror or str(type(error).__name__)

@@ -56,11 +56,7 @@ class LivePackets(PacketReader):
         self.arrived_us = self._shown_us = monotonic_us()
 
     def shown(self) -> None:
-        """A picture has come out of the packets so far.
-
-        Raises:
-            NothingToSeeError: from the iterator, if that does not happen for a long time.
-        """
+        """A picture has come out of the packets so far: without one, the iterator gives up."""
         self._shown_us = monotonic_us()
 
     def __iter__(self) -> Iterator[AnyPacket]:
