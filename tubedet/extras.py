@@ -14,6 +14,7 @@ EXTRA_OF = {
     "onnxscript": "onnx",
     "platformdirs": "onnx",
     "pyarrow": "formats",
+    "ray": "cluster",
     "scipy": "train",
     "tensorboard": "train",
 }

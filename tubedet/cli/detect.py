@@ -31,7 +31,8 @@ def detect(
     resume: options.Resume = False,
     include: options.Include = None,
     exclude: options.Exclude = None,
-    workers: options.Workers = 1,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
     fail_fast: options.FailFast = False,
     strict: options.Strict = False,
     start: options.Start = None,
@@ -80,7 +81,8 @@ def detect(
             "-o -": to_stdout,
         }
     )
-    refuse_both({"--workers": workers > 1, "-o -": to_stdout})
+    refuse_both({"--workers": (workers or 1) > 1, "-o -": to_stdout})
+    refuse_both({"--ray": ray is not None, "-o -": to_stdout})
     refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
     if not link and (linked := next((name for name in chosen if name in LINKED_FORMATS), None)):
@@ -122,6 +124,7 @@ def detect(
         include=include or (),
         exclude=exclude or (),
         workers=workers,
+        ray=ray,
         fail_fast=fail_fast,
         rows_to=_stdout() if to_stdout else None,
         spreadsheet_safe=spreadsheet_safe,

@@ -81,12 +81,23 @@ Exclude = Annotated[
     ),
 ]
 Workers = Annotated[
-    int,
+    int | None,
     Option(
         min=1,
         metavar="N",
         help="Process N videos at a time, with a network each: one for each GPU, or on a CPU for "
         "each pair of cores, which they share.",
+        show_default="1; with --ray as many as there is room for",
+        rich_help_panel=FOLDERS,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    Option(
+        metavar="ADDRESS|local",
+        help="Process the videos on a Ray cluster, on one of whose nodes this is run: HOST:PORT of "
+        "its head, auto for the one that runs here, or local for one that is started here; takes "
+        "tubedet[cluster].",
         rich_help_panel=FOLDERS,
     ),
 ]

@@ -34,7 +34,8 @@ class VideoCommand:
         video_stream: number of the video stream, from 1.
         device: of the network, as `load_detector` takes it.
         include, exclude: see `Wanted`.
-        workers: so many videos at a time.
+        workers: so many videos at a time; None for one, or on Ray for what there is room for.
+        ray: address of a Ray cluster, see `process_on_ray`; None for this machine.
         fail_fast: the first failure ends the run.
         rows_to: stream of JSON lines instead of files.
         spreadsheet_safe: text that looks like a formula is marked in CSV.
@@ -52,7 +53,8 @@ class VideoCommand:
     device: str
     include: Sequence[str]
     exclude: Sequence[str]
-    workers: int
+    workers: int | None
+    ray: str | None
     fail_fast: bool
     rows_to: TextIO | None = None
     spreadsheet_safe: bool = False
@@ -127,19 +129,26 @@ class VideoCommand:
         from tubedet.batch.manifest import network_loaded
         from tubedet.batch.many_videos import Batch, process_videos, refuse_existing
         from tubedet.batch.worker import WorkerSetup
-        from tubedet.batch.workers import process_in_workers
 
         told: Callable[[str], None] = (lambda _: None) if self.quiet else mention
-        if (workers := min(self.workers, len(jobs))) > 1:
-            setup = WorkerSetup(
-                load=load,
-                device=self.device,
-                workers=workers,
-                kind=self.kind,
-                formats=tuple(self.formats),
-                existing=existing,
-                spreadsheet_safe=self.spreadsheet_safe,
-            )
+        workers = min(self.workers or 1, len(jobs))
+        setup = WorkerSetup(
+            load=load,
+            device=self.device,
+            workers=workers,
+            kind=self.kind,
+            formats=tuple(self.formats),
+            existing=existing,
+            spreadsheet_safe=self.spreadsheet_safe,
+        )
+        if self.ray is not None:
+            from tubedet.batch.cluster import Cluster, process_on_ray
+
+            cluster = Cluster(self.ray, at_most=self.workers, with_logs=self.debug)
+            return lambda stop: process_on_ray(jobs, setup, stop, told, cluster)
+        if workers > 1:
+            from tubedet.batch.workers import process_in_workers
+
             return lambda stop: process_in_workers(jobs, setup, stop, told)
         batch = Batch(
             jobs=jobs,
