@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from tubedet.batch.cluster_task import Message, TaskSetup, load_in_task, process_in_task
 from tubedet.batch.many_videos import VideoQueue
 from tubedet.batch.worker import Free, WorkerSetup, WrongForAll
-from tubedet.batch.workers import ENDING_S, POLL_S, WorkerKilledError
+from tubedet.batch.workers import ENDING_S, POLL_S, WorkerKilledError, signals_kept_away
 from tubedet.errors import OutputError, UsageError
 from tubedet.extras import needed_for
 from tubedet.run.events import Event, VideoDone, VideoFailed, VideoStarted
@@ -102,7 +102,8 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         _refuse_unless_answered(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(**how)
+        with signals_kept_away() if address == LOCAL else nullcontext():
+            ray.init(**how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(f"--ray {address}: Ray cannot be reached: {reason}") from error
