@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -32,6 +33,7 @@ ATTEMPTS = 4  # at a video whose worker or node is lost
 CPUS_A_TASK = 2  # decoding and drawing go on beside the network
 QUEUED_A_PLACE = 2  # so a cluster that grows by what waits does so
 CONNECT_S = 10
+LOOPBACK = "127.0.0.2"  # 127.0.0.1 is to Ray what other machines call this one
 SAID_TO_WAIT_S = 15
 QUIET = {  # read when Ray is imported
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -76,7 +78,7 @@ def process_on_ray(
             cluster at that address.
     """
     with _connected(cluster) as ray:
-        run = _Run(_Room(ray, setup.device, cluster.at_most), jobs, setup, stop, told)
+        run = _Run(Room(ray, setup.device, cluster.at_most), jobs, setup, stop, told)
         try:
             yield from run.events()
         finally:
@@ -96,7 +98,9 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
     level = logging.INFO if with_logs else logging.CRITICAL
     how: dict[str, Any] = {"address": address, "log_to_driver": with_logs, "logging_level": level}
     if address == LOCAL:
-        how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        how["include_dashboard"] = False
+        if sys.platform == "linux":
+            how["_node_ip_address"] = LOOPBACK
         how["num_cpus"] = CPUS_A_TASK * at_most if at_most else None
     elif address != AUTO:
         _refuse_unless_answered(address)
@@ -106,7 +110,10 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             ray.init(**how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UsageError(f"--ray {address}: Ray cannot be reached: {reason}") from error
+        raise UsageError(
+            f"--ray {address}: Ray cannot be reached ({reason}); its version, RAY_AUTH_MODE and "
+            "RAY_AUTH_TOKEN have to be those of the cluster"
+        ) from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray's own would end the program at once
@@ -138,7 +145,7 @@ class _Run:
 
     def __init__(
         self,
-        room: "_Room",
+        room: "Room",
         jobs: Sequence[VideoJob],
         setup: WorkerSetup,
         stop: StopRequest,
@@ -262,7 +269,7 @@ class _Run:
             clear_after_kill(self._setup.worker.kind, job.folder, job.stem)
 
 
-class _Room:
+class Room:
     """What a task takes of a node, and how many the cluster has room for."""
 
     def __init__(self, ray: Any, device: str, at_most: int | None) -> None:
@@ -281,7 +288,8 @@ class _Room:
     def __str__(self) -> str:
         nodes = self._nodes()
         cpus, gpus = (sum(each) for each in zip(*nodes, strict=True))
-        return f"{len(nodes)} nodes, {cpus} CPUs, {gpus} GPUs; a video takes {self.of_a_task}"
+        what = f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {cpus} CPUs, {gpus} GPUs"
+        return f"{what}; a video takes {self.of_a_task}"
 
     @property
     def of_a_task(self) -> str:

@@ -44,7 +44,7 @@ class TaskSetup:
 def load_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
     """What the first task does: load the network; `NetworkLoaded`, or `WrongForAll`."""
     try:
-        batch = _batch_of(setup)
+        batch = batch_of(setup)
         return [network_loaded(job, batch.new_work(job, None))]
     except Exception as error:
         return [WrongForAll(portable(error))]
@@ -58,7 +58,7 @@ def process_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
     messages: list[Message] = []
     try:
         with _stopping_on_cancel() as stop:
-            batch = _batch_of(setup)
+            batch = batch_of(setup)
             for event in _once_unlocked(batch, job, stop):
                 if not isinstance(event, FrameDone):
                     messages.append(as_sent(event))
@@ -70,7 +70,7 @@ def process_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
 
 
 @lru_cache(maxsize=1)
-def _batch_of(setup: TaskSetup) -> Batch:
+def batch_of(setup: TaskSetup) -> Batch:
     """The batch of this process, with its network; made once.
 
     Raises:
