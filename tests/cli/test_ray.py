@@ -1,7 +1,8 @@
-"""Jobs on Ray: what they leave is what a run on this machine leaves, whatever is lost on the way."""
+"""Jobs on Ray leave what a run on this machine leaves, whatever is lost on the way."""
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -9,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.broken_videos import write_broken_videos
@@ -49,11 +51,42 @@ def run(
     )
 
 
+def processes() -> dict[int, tuple[int, str]]:
+    """Of every process its parent and its command line."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = status.read_text().rpartition(")")[2].split()[1]
+            command = status.with_name("cmdline").read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        found[int(status.parent.name)] = (int(parent), command.replace(b"\0", b" ").decode())
+    return found
+
+
+def below(pid: int) -> dict[int, str]:
+    """The command lines of the processes that a process has started, and these."""
+    children = {each: name for each, (parent, name) in processes().items() if parent == pid}
+    return children | {each: name for child in children for each, name in below(child).items()}
+
+
+def wait_until(happened: Callable[[], Any], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
 def records(output: Path) -> list[dict[str, Any]]:
     """The whole lines of the manifest; none before it is there."""
     path = output / "tubedet.manifest.jsonl"
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def done_in(output: Path) -> int:
+    """How many videos the manifest calls done."""
+    return sum(each["status"] == "done" for each in records(output))
 
 
 def latest(output: Path) -> dict[str, dict[str, Any]]:
@@ -83,9 +116,9 @@ def test_a_job_on_a_ray_of_its_own_leaves_what_one_without_leaves(tmp_path: Path
     for name in ("a.mp4", "b.mp4", "sub/c.mp4"):
         write_video(folder / name, frames=5, width=64, height=48)
     (folder / "bad.mp4").write_bytes(b"no video")
-    before = {each.pid for each in psutil.process_iter()}
+    before = set(processes())
     mine = run(folder, tmp_path / "ray", "local", 1)
-    left = [each for each in psutil.process_iter(["cmdline"]) if each.pid not in before]
+    left = [name for pid, (_, name) in processes().items() if pid not in before]
     theirs = run(folder, tmp_path / "alone")
     assert mine.returncode == theirs.returncode == 7
     first, *complaints = mine.stderr.splitlines()
@@ -93,4 +126,101 @@ def test_a_job_on_a_ray_of_its_own_leaves_what_one_without_leaves(tmp_path: Path
     waiting = "Ray: waiting for 2 CPUs, on which a network is loaded"  # on a slow machine
     assert [line for line in complaints if line != waiting] == theirs.stderr.splitlines()
     assert_same_results(tmp_path / "ray", tmp_path / "alone")
-    assert not [each for each in left if "/ray/" in " ".join(each.info["cmdline"] or ())]
+    assert not [name for name in left if "ray" in name]
+
+
+@contextmanager
+def node(*options: str, **environment: str) -> Iterator[int]:
+    """A node of a cluster, of four CPUs: the process that has started all of it."""
+    command = [Path(sys.executable).with_name("ray"), "start", *options, "--num-cpus=4", "--block"]
+    with subprocess.Popen(
+        [*command, "--object-store-memory=100000000"],
+        env=ENVIRONMENT | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process.pid
+        finally:
+            kill_all(process.pid)
+
+
+def kill_all(pid: int) -> None:
+    """End a process and all below it without a word."""
+    for each in (pid, *below(pid)):
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+
+
+def memory_threshold(room: int) -> str:
+    """The part of the machine's memory that is taken when so many bytes more are."""
+    told = dict(re.findall(r"(\w+): +(\d+) kB", Path("/proc/meminfo").read_text()))
+    total, free = int(told["MemTotal"]) * 1024, int(told["MemAvailable"]) * 1024
+    return f"{(total - free + room) / total:.3f}"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.2", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.skipif(not FULL_SIZE, reason="takes minutes: TUBEDET_FULL_JOB=1 runs it")
+def test_a_cluster_that_loses_a_node_and_memory_gives_what_an_undisturbed_run_gives(
+    tmp_path: Path,
+) -> None:
+    """100 videos on two nodes: one node is killed, and one video takes all memory at first."""
+    folder, output, whole = tmp_path / "in", tmp_path / "out", tmp_path / "undisturbed"
+    (folder / "sub").mkdir(parents=True)
+    good = [f"{'sub/' if number % 3 == 0 else ''}clip {number}" for number in range(96)] + ["hog"]
+    for number, name in enumerate(good):
+        write_video(folder / f"{name}.mp4", frames=8 + number % 7, width=64, height=48)
+    for name in write_broken_videos(folder, folder / "clip 1.mp4")[3:]:
+        (folder / name).unlink()
+    (folder / ".hog.tried").touch()  # here it may not take any
+    assert run(folder, whole).returncode == 7
+    (folder / ".hog.tried").unlink()
+
+    address = f"127.0.0.2:{free_port()}"
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_memory_usage_threshold": memory_threshold(4 << 30),
+    }
+    session = Path(mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path may not be long
+    head = ("--head", f"--port={address.partition(':')[2]}", f"--temp-dir={session}")
+    first = (*head, "--node-ip-address=127.0.0.2", "--include-dashboard=false")
+    second = (f"--address={address}", "--node-ip-address=127.0.0.3")
+    with node(*first, **environment):
+        wait_until(lambda: list(session.glob("session_latest/sockets/raylet")))
+        with (
+            node(*second, **environment) as lost,
+            subprocess.Popen(
+                program(folder, output, address, 4),
+                cwd=ROOT,
+                env=ENVIRONMENT | environment | {"SECONDS_PER_FRAME": "0.1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process,
+        ):
+            wait_until(lambda: done_in(output) >= 40)
+            wait_until(lambda: any("ray::tubedet" in name for name in below(lost).values()))
+            at_kill = {path: path.stat().st_mtime_ns for path in output.rglob("[!.]*.meta.json")}
+            kill_all(lost)
+            print(f"killed with {len(at_kill)} videos done")
+            _, stderr = process.communicate(timeout=600)
+    print(stderr)
+    logs = "".join(path.read_text(errors="replace") for path in session.rglob("raylet*.out"))
+    rmtree(session)
+
+    assert process.returncode == 7
+    assert stderr.splitlines()[-1] == "tubedet: 3 of 100 videos failed"
+    assert_same_results(output, whole)
+    times = Counter(each["results"] for each in records(output) if each["status"] == "done")
+    assert times == dict.fromkeys(good, 1)
+    for path, changed in at_kill.items():
+        assert path.stat().st_mtime_ns == changed, f"{path} was done twice"
+    assert (folder / ".hog.tried").exists()
+    assert "OOM" in logs or "memory usage" in logs
