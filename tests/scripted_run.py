@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -39,13 +39,15 @@ LAST_ACTOR_LEAVES = 10  # so a tube ends before a short video does
 SIDE = 96  # of the telling video's pictures in the network's eyes: 2 px a frame, as in the video
 
 
-def telling_video(path: Path, *, frames: int = 24, **options: Any) -> Path:
+def telling_video(
+    path: Path, *, frames: int = 24, keys: Mapping[str, str] | None = None, **options: Any
+) -> Path:
     """A video that tells `TellingDetector` the numbers of its frames, the first 81.
 
     The square stands at x = 2 · frame modulo 81, and no encoder moves its edges.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lossless = {"preset": "veryfast", "qp": "0"}
+    lossless = keys or {"preset": "veryfast", "qp": "0"}
     return write_video(path, frames=frames, width=SIDE, height=64, options=lossless, **options)
 
 

@@ -1,6 +1,7 @@
 """From frames to boxes: pairs through the network, boxes picked, smoothed, linked, maybe drawn."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from tubedet.errors import UsageError, VideoError
 from tubedet.notes import Note
 from tubedet.render.annotate import annotate
 from tubedet.render.label_text import drawn_label, undrawable
-from tubedet.run.asked_frames import asked_pairs
+from tubedet.run.asked_frames import AskedPair, asked_pairs
 from tubedet.run.earlier_rows import EarlierRows
 from tubedet.run.overlap import HELD, Overlap
-from tubedet.run.picking import rule_for, timed_boxes
+from tubedet.run.part_boxes import FramePart, KnownBoxes, PartFound, part_behind
+from tubedet.run.picking import PickedFrame, rule_for, timed_boxes
 from tubedet.run.plan import RunPlan
 from tubedet.run.prediction import (
     GivenPair,
@@ -25,7 +27,7 @@ from tubedet.run.prediction import (
 from tubedet.run.reach import Reach, delay_s, tolerance_s
 from tubedet.run.steps import with_steps
 from tubedet.run.stop import StopRequest
-from tubedet.runtime.detector import Detector
+from tubedet.runtime.detector import Detector, TemporalReach
 from tubedet.runtime.torch import a_core_left
 from tubedet.tubes.best_box import SelectionRule
 from tubedet.tubes.linking import TubeLinker
@@ -34,6 +36,7 @@ from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.video.frame_pairs import pair_frames
 from tubedet.video.frame_source import FrameSource
 from tubedet.video.preprocess import FrameGeometry, PairInputs
+from tubedet.video.reader import VideoReader
 from tubedet.writers.formats import Kind
 from tubedet.writers.track_rows import as_in_rows
 from tubedet.writers.writer import FrameResult
@@ -48,6 +51,8 @@ class DetectionWork:
         flow_images: folder of this video's flow images; None for a detector that makes its own.
         earlier: rows of an earlier run with the same plan, which are taken over; the network sees
             only the frames behind them.
+        parts: what `find_part` found in the parts of the video, in their order; each is taken when
+            the run comes to it. The network sees only what they lack.
 
     Raises:
         UsageError: if detector and flow images do not go together.
@@ -62,13 +67,14 @@ class DetectionWork:
         *,
         flow_images: Path | None = None,
         earlier: EarlierRows | None = None,
+        parts: Iterable[PartFound] | None = None,
     ) -> None:
         if detector.uses_flow_images and flow_images is None:
             raise UsageError(f"{detector.description}: needs a folder of flow images")
         if flow_images is not None and not detector.uses_flow_images:
             raise UsageError(f"{detector.description}: makes its own flow, leave flow images out")
         self.plan = plan
-        self._detector, self._earlier = detector, earlier
+        self._detector, self._earlier, self._parts = detector, earlier, parts
         self._flow_images = flow_images
         temporal = detector.temporal
         # Without a delay there is nothing behind a frame to smooth its boxes with.
@@ -132,6 +138,24 @@ class DetectionWork:
         ]
         return [Note(f"drawn in other letters: {', '.join(names)}")] if names else []
 
+    @property
+    def temporal(self) -> TemporalReach | None:
+        """That of the detector."""
+        return self._detector.temporal
+
+    @property
+    def known_frames(self) -> int:
+        """The first frame that no earlier run has looked at."""
+        return self._earlier.end_frame if self._earlier else 0
+
+    @property
+    def can_be_split(self) -> bool:
+        """Whether parts have the boxes of the whole, and the network is what takes long.
+
+        Batches are composed from the beginning of a run on, which shows in the last digits.
+        """
+        return self.plan.stride == self.plan.batch_size == 1 and self._flow_images is None
+
     def resume_state(self) -> dict[str, Any]:
         """The linker's, as it was behind the latest result."""
         return self._state
@@ -140,20 +164,31 @@ class DetectionWork:
         self, reader: FrameSource, stop: StopRequest, *, with_pictures: bool
     ) -> Generator[FrameResult]:
         """Every frame of the span with its detections; None where the stride passes over it."""
-        reach = self.reach(reader.info)
+        picked_by = self._picked_by_network if self._parts is None else self._picked_by_parts
         frames = 0
-        most = max(HELD, self.plan.batch_size)
-        with Overlap() as overlap, a_core_left(to_others=self.is_quick and with_pictures):
-            read = reader.frames(reach.reading_from(self.plan.span.start), stop=stop)
-            given = overlap.ahead(self.given(read, reach), most)
-            predicted = self.predicted(given, reach, with_pictures=with_pictures)
-            for result in self.found(predicted, reader.info):
+        with closing(picked_by(reader, self.reach(reader.info), stop, with_pictures)) as picked:
+            for result in self._linked(picked):
                 frames += 1
                 yield result
         if not frames and not stop.asked:
             raise VideoError(
                 f"{reader.path}: expected frames {self.plan.span}, found none; choose another range"
             )
+
+    def find_part(self, path: Path, part: FramePart, stop: StopRequest) -> PartFound:
+        """What linking is given in a part of the video, wherever that is at; see `parts.split`.
+
+        Raises:
+            VideoError, UsageError: as `results`.
+        """
+        plan = replace(self.plan, span=part.span, max_frames=part.max_frames)
+        work = DetectionWork(self._detector, plan)
+        with VideoReader(path, video_stream=plan.video_stream) as reader:
+            reach = work.reach(reader.info)
+            if part.before_s is not None:
+                reach = reach.back_to(part.before_s)
+            with closing(work._picked_by_network(reader, reach, stop, False)) as picked:
+                return PartFound.of(each for each in picked if each.is_reported or part.is_last)
 
     @property
     def is_quick(self) -> bool:
@@ -170,12 +205,8 @@ class DetectionWork:
 
         The first frame is the first that anything depends on; the last may be behind the span.
         """
-        temporal = self._detector.temporal
-        end = None if reach.after_s else self.plan.span.end
-        pairs = pair_frames(frames, end, find_cuts=self._find_cuts)
-        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
         inputs = PairInputs(self._detector.input_size, self._flow_images)
-        return with_inputs(asked_pairs(stepped, self.plan, reach), inputs.inputs_of)
+        return with_inputs(self._asked(frames, reach), inputs.inputs_of)
 
     def predicted(
         self, given: Iterable[GivenPair], reach: Reach, *, with_pictures: bool
@@ -184,24 +215,18 @@ class DetectionWork:
 
         Where nobody shows pictures, frames go on without pixels: as many are held as a window has.
         """
-        known = self._earlier.end_frame if self._earlier else 0
         predicted = predicted_frames(
             given,
             self._detector,
             batch_size=self.plan.batch_size,
-            needed_from=reach.first_frame_needed(known),
+            needed_from=reach.first_frame_needed(self.known_frames),
             with_pictures=with_pictures,
         )
         return with_windows(predicted, self._detector.temporal, tolerance_s(reach.rate))
 
     def found(self, predicted: Iterable[PredictedFrame], info: VideoInfo) -> Iterator[FrameResult]:
         """Every frame of the span with its detections, or None where the stride passes over it."""
-        for one, picked in self._picked(predicted, FrameGeometry(info.width, info.height)):
-            if self._linker and one.begins_shot and not self._is_known(one.frame):
-                self._linker.begin_shot()
-            if one.is_reported:
-                found = self._detections(one.frame, picked) if one.is_due else None
-                yield FrameResult(one.frame, found)
+        return self._linked(self._picked(predicted, info))
 
     def drawn(self, result: FrameResult) -> FrameResult:
         """With its boxes, or faintly the latest ones where none were looked for."""
@@ -213,6 +238,63 @@ class DetectionWork:
         frame = result.frame
         rgb = annotate(frame.rgb, self._latest, faint=faint)
         return replace(result, frame=replace(frame, rgb=rgb), undrawn=frame)
+
+    def _picked_by_network(
+        self, reader: FrameSource, reach: Reach, stop: StopRequest, with_pictures: bool
+    ) -> Generator[PickedFrame]:
+        """Every frame that is read, as soon as there is nothing left to find in it."""
+        most = max(HELD, self.plan.batch_size)
+        with Overlap() as overlap, a_core_left(to_others=self.is_quick and with_pictures):
+            read = reader.frames(reach.reading_from(self.plan.span.start), stop=stop)
+            given = overlap.ahead(self.given(read, reach), most)
+            predicted = self.predicted(given, reach, with_pictures=with_pictures)
+            yield from self._picked(predicted, reader.info)
+
+    def _picked_by_parts(
+        self, reader: FrameSource, reach: Reach, stop: StopRequest, with_pictures: bool
+    ) -> Generator[PickedFrame]:
+        """The same with what was found in parts; frames have pixels where somebody shows them."""
+        assert isinstance(reader, VideoReader)
+        assert self._parts is not None
+        path = reader.path
+        first: int | None = None
+
+        def find(frame: VideoFrame) -> PartFound:
+            # Packets of a damaged file promise other numbers than its frames have.
+            begin = frame.frame if first is None else first
+            part = part_behind(self.plan, begin, frame.frame, frame.time_s)
+            return self.find_part(path, part, stop)
+
+        known = KnownBoxes(self._parts, self.class_names, find)
+        start = reach.reading_from(self.plan.span.start)
+        read = reader.frames(start, stop=stop, with_pictures=with_pictures)
+        for each in self._asked(read, reach, known.begins_shot):
+            frame = each.pair.at
+            first = frame.frame if first is None and each.is_reported else first
+            boxes = known.of(frame, is_due=each.is_due and not self._is_known(frame))
+            detections = (boxes and boxes.detections) or ()
+            begins = boxes.begins_shot if boxes else each.pair.shot_begins
+            yield PickedFrame(frame, detections, each.is_reported, each.is_due, begins)
+
+    def _asked(
+        self,
+        frames: Iterable[VideoFrame],
+        reach: Reach,
+        known_shots: Callable[[VideoFrame], bool] | None = None,
+    ) -> Iterator[AskedPair]:
+        temporal = self._detector.temporal
+        end = None if reach.after_s else self.plan.span.end
+        pairs = pair_frames(frames, end, find_cuts=self._find_cuts, known_shots=known_shots)
+        stepped = with_steps(pairs, reach.rate, temporal and temporal.step_seconds)
+        return asked_pairs(stepped, self.plan, reach)
+
+    def _linked(self, picked: Iterable[PickedFrame]) -> Iterator[FrameResult]:
+        for one in picked:
+            if self._linker and one.begins_shot and not self._is_known(one.frame):
+                self._linker.begin_shot()
+            if one.is_reported:
+                found = self._detections(one.frame, one.detections) if one.is_due else None
+                yield FrameResult(one.frame, found)
 
     def _is_known(self, frame: VideoFrame) -> bool:
         return self._earlier is not None and frame.frame < self._earlier.end_frame
@@ -226,18 +308,20 @@ class DetectionWork:
         return self._linker.repeat(found) if self._linker else found
 
     def _picked(
-        self, predicted: Iterable[PredictedFrame], geometry: FrameGeometry
-    ) -> Iterator[tuple[PredictedFrame, tuple[Detection, ...]]]:
+        self, predicted: Iterable[PredictedFrame], info: VideoInfo
+    ) -> Iterator[PickedFrame]:
         """Every frame with the boxes in it that the rule keeps, in its own pixels."""
+        geometry = FrameGeometry(info.width, info.height)
         timed = timed_boxes(predicted, self._detector, self._candidates, geometry)
         if not self._smooth:
-            yield from ((each.payload, each.detections or ()) for each in timed)
+            for each in timed:
+                yield _picked(each.payload, each.detections or ())
             return
         for each in smooth(timed, with_scores=self._steadies_scores):
             picked = sorted(each.detections or (), key=lambda box: -box.score)
             if self._steadies_scores and not self._linker:
                 picked = [box for box in picked if self._passes(box)]
-            yield each.payload, tuple(picked)
+            yield _picked(each.payload, tuple(picked))
 
     def _passes(self, box: Detection) -> bool:
         return box.score >= self._rule.min_score and self._rule.reports(box.label)
@@ -258,3 +342,7 @@ class DetectionWork:
             found = self._linker.link(found)
             self._state = {"linker": self._linker.state()}
         return found
+
+
+def _picked(one: PredictedFrame, boxes: tuple[Detection, ...]) -> PickedFrame:
+    return PickedFrame(one.frame, boxes, one.is_reported, one.is_due, one.begins_shot)

@@ -2,13 +2,30 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from tubedet.detections import Detection
 from tubedet.run.prediction import PredictedFrame
 from tubedet.runtime.detector import Detector
 from tubedet.tubes.best_box import SelectionRule, select_boxes
 from tubedet.tubes.smoothing import TimedBoxes
+from tubedet.video.frame import VideoFrame
 from tubedet.video.preprocess import FrameGeometry
+
+
+class PickedFrame(NamedTuple):
+    """A frame with the boxes that linking is given.
+
+    Attributes:
+        frame: as in `PredictedFrame`, and so are the others.
+        detections: in source pixels, highest score first; none where the frame is not due.
+    """
+
+    frame: VideoFrame
+    detections: tuple[Detection, ...]
+    is_reported: bool
+    is_due: bool
+    begins_shot: bool
 
 
 def rule_for(detector: Detector, rule: SelectionRule) -> SelectionRule:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor, stack
 
 from tubedet.run.asked_frames import AskedPair
@@ -17,12 +16,11 @@ from tubedet.runtime.detector import (
     StreamState,
     TemporalReach,
 )
-from tubedet.video.frame import VideoFrame
+from tubedet.video.frame import NO_PIXELS, VideoFrame
 from tubedet.video.frame_pairs import FramePair
 
 # A batch that a stride makes long closes early rather than hold more; a 4K frame is 25 MB.
 MOST_FRAMES_HELD = 32
-NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 NOTHING = PairPrediction()
 
 GivenPair = tuple[AskedPair, Tensor | None]

@@ -5,7 +5,7 @@ smoothed one on the boxes around it, and so on what is around those. Whatever pa
 asked for, that much of it is read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Self
@@ -48,7 +48,7 @@ class Reach:
         if temporal is None:
             return cls(rate, read_before_s=for_cuts_s)
         votes_s = WINDOW_S if smooth else Fraction(0)
-        grid = StepGrid(rate, Fraction(temporal.step_seconds).limit_denominator(10_000))
+        grid = StepGrid.of(temporal.step_seconds, rate)
         state_s = (temporal.state_steps + SPARE_STEPS) * grid.period_s
         before_s = SLACK * (votes_s + Fraction(temporal.seconds_before) + state_s)
         return cls(
@@ -57,6 +57,12 @@ class Reach:
             before_s=before_s,
             after_s=votes_s + Fraction(temporal.seconds_after) + tolerance_s(rate),
             read_before_s=before_s + for_cuts_s,
+        )
+
+    def back_to(self, before_s: Fraction) -> Self:
+        """The same, read from so long before on; a network that sees time begins there."""
+        return replace(
+            self, before_s=before_s if self.before_s else Fraction(0), read_before_s=before_s
         )
 
     def reading_from(self, start: Moment | None) -> Moment | None:

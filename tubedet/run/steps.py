@@ -7,7 +7,7 @@ run begins. At a constant rate every k-th frame is one, at below 22.5 frames a s
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from tubedet.video.frame_pairs import FramePair
 
@@ -23,6 +23,11 @@ class StepGrid:
 
     rate: Fraction
     step_seconds: Fraction
+
+    @classmethod
+    def of(cls, step_seconds: float, rate: Fraction) -> Self:
+        """The grid of a video of this rate for a detector's aim."""
+        return cls(rate, Fraction(step_seconds).limit_denominator(10_000))
 
     @property
     def period_s(self) -> Fraction:
@@ -60,7 +65,7 @@ def with_steps(
     if step_seconds is None:
         yield from (SteppedPair(pair, False, False, _seconds(pair, rate)) for pair in pairs)
         return
-    grid = StepGrid(rate, Fraction(step_seconds).limit_denominator(10_000))
+    grid = StepGrid.of(step_seconds, rate)
     before_s = Fraction(0)
     for pair in pairs:
         at_s, second_s = pair.at.time_s, pair.second.time_s

@@ -20,7 +20,7 @@ every comparison of two pictures where colours have changed.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -70,6 +70,21 @@ def mark_shots(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]
         waiting.append((frame, glance(frame.rgb)))
         yield from _told(before, waiting, still_waiting=FRAMES_AFTER)
     yield from _told(before, waiting, still_waiting=0)
+
+
+def mark_known_shots(
+    frames: Iterable[VideoFrame], begins_shot: Callable[[VideoFrame], bool]
+) -> Iterator[tuple[VideoFrame, bool]]:
+    """As `mark_shots`, with as many frames held, where shots are known and pictures are not."""
+    waiting: deque[tuple[VideoFrame, bool]] = deque()
+    for frame in frames:
+        if frame.after_gap:
+            yield from waiting
+            waiting.clear()
+        waiting.append((frame, begins_shot(frame)))
+        if len(waiting) > FRAMES_AFTER:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _told(

@@ -1,7 +1,7 @@
 """From packets to pictures with times: damage is passed over and counted, times are repaired."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -10,20 +10,13 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tubedet.video.container import AnyPacket, PacketReader
+from tubedet.video.frame_times import FrameTimes
+from tubedet.video.packet_frames import KeyFrame, from_key_frame
 from tubedet.video.picture_times import PLACEHOLDER_BYTES, PictureTimes, SentPacket
 from tubedet.video.source_clock import SourceClock
 
-# Where pictures are missing from an even rate without an error, as damaged ASF and Matroska files
-# skip them. Elsewhere a hole is part of the video: AVI's empty chunks, MP4's durations.
-FORMATS_WITH_HOLES = {"asf", "matroska,webm", "mpegts", "mpeg", "mxf", "flv", "nut"}
 FORMATS_FROM_ZERO = {"matroska,webm", "flv"}  # their durations count from there
 FORMATS_IN_FILE_ORDER = {"matroska,webm", "mpegts", "mpeg", "flv", "nut"}
-HOLE_FRAMES = Fraction(7, 4)  # from one picture to the next
-LONGEST_HOLE_S = 10  # what is longer is a pause
-EVEN_SHARE = 0.8
-# Recorders write these at whatever rate they can hold, so a hole may be none.
-FORMATS_OF_ANY_RATE = {"matroska,webm", "flv"}
-LEAST_EVEN, LEAST_EVEN_OF_ANY_RATE = 3, 24  # steps, before a rate is called even
 
 
 class TimedPicture(NamedTuple):
@@ -46,30 +39,62 @@ class Decoding:
     """One pass over a stream.
 
     Attributes:
-        start_s: the source clock's time of the first picture.
-        decoded: pictures so far; `skipped` packets could not be decoded.
-        repaired: pictures so far whose time was missing or not later than the one before.
-        untimed: those among them that have no time at all.
-        missing: pictures that are absent from an even rate without an error.
-        is_of_any_rate: such pictures may never have been there.
+        skipped: packets so far that could not be decoded.
+
+    Args:
+        container: from its beginning, unless `begin` is given.
+        stream: of it.
+        fps: the nominal rate.
+        begin: the key frame to begin with, as if all before it had been decoded; the container is
+            to be where `PacketFrames.seek` takes it.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, fps: Fraction) -> None:
-        self._container, self._stream, self._frame_s = container, stream, 1 / fps
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        fps: Fraction,
+        begin: KeyFrame | None = None,
+    ) -> None:
+        self._container, self._stream, self._begin = container, stream, begin
         self._packets = PacketReader(container)
         self._clock = SourceClock(container)
-        self._times = PictureTimes(container.format.name)
-        self._has_holes = container.format.name in FORMATS_WITH_HOLES
-        self.is_of_any_rate = container.format.name in FORMATS_OF_ANY_RATE
-        self._least_even = LEAST_EVEN_OF_ANY_RATE if self.is_of_any_rate else LEAST_EVEN
-        begin = 0 if container.format.name in FORMATS_FROM_ZERO else container.start_time
-        self._begin_s = Fraction(begin or 0, av.time_base)
+        self._own_times = PictureTimes(container.format.name)
+        self._times = replace(begin.times) if begin else FrameTimes(container.format.name, 1 / fps)
+        from_zero = container.format.name in FORMATS_FROM_ZERO
+        self._begin_s = Fraction(0 if from_zero else container.start_time or 0, av.time_base)
         self._losses: list[_Loss] = []
-        self._latest_s: Fraction | None = None
-        self._shift_s = Fraction(0)
-        self._sent = self._even = 0
-        self.start_s = Fraction(0)
-        self.decoded = self.skipped = self.repaired = self.untimed = self.missing = 0
+        self._sent = self.skipped = 0
+
+    @property
+    def start_s(self) -> Fraction:
+        """The source clock's time of the first picture."""
+        return self._times.start_s
+
+    @property
+    def decoded(self) -> int:
+        """Pictures so far, those before `begin` included."""
+        return self._times.frames
+
+    @property
+    def repaired(self) -> int:
+        """Pictures so far whose time was missing or not later than the one before."""
+        return self._times.repaired
+
+    @property
+    def untimed(self) -> int:
+        """Those among them that have no time at all."""
+        return self._times.untimed
+
+    @property
+    def missing(self) -> int:
+        """Pictures that are absent from an even rate without an error."""
+        return self._times.missing
+
+    @property
+    def is_of_any_rate(self) -> bool:
+        """Whether such pictures may never have been there."""
+        return self._times.is_of_any_rate
 
     @property
     def container_errors(self) -> int:
@@ -113,9 +138,11 @@ class Decoding:
         # One decoding thread: with more, errors come up some packets late, those in the last
         # packets make PyAV drop good pictures, and concealed pixels depend on the machine.
         context = self._stream.codec_context
-        context.thread_count, context.copy_opaque = 1, True
+        if not context.is_open:
+            context.thread_count, context.copy_opaque = 1, True
         errors = 0
-        for packet in self._packets:
+        packets = iter(self._packets)
+        for packet in from_key_frame(packets, self._begin) if self._begin else packets:
             shift_s = self._clock.shift_s(packet)
             if self._packets.errors > errors:
                 errors = self._packets.errors
@@ -129,13 +156,13 @@ class Decoding:
     def _decode(self, packet: AnyPacket, shift_s: Fraction) -> list[av.VideoFrame]:
         sent = SentPacket.of(packet, self._sent, shift_s)
         self._sent += 1
-        self._times.sent(sent)
+        self._own_times.sent(sent)
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError:
             if packet.size > PLACEHOLDER_BYTES:
                 self.skipped += 1
-                self._times.lost(sent)
+                self._own_times.lost(sent)
                 self._losses.append(_Loss(self._sent, sent.shown_s))
             return []
 
@@ -148,46 +175,16 @@ class Decoding:
             return []
 
     def _timed(self, picture: av.VideoFrame) -> TimedPicture:
-        self.decoded += 1
         sent = picture.opaque if isinstance(picture.opaque, SentPacket) else None
-        own_s = self._times.of(picture, reordered=self._stream.codec_context.has_b_frames)
-        if self._latest_s is None:
-            self.start_s = self._first_s() if own_s is None else own_s
-        time_s, step_s = self._increasing(own_s)
-        shift_s = sent.shift_s if sent else self._shift_s
-        hole = shift_s == self._shift_s and self._is_hole(step_s)
+        own_s = self._own_times.of(picture, reordered=self._stream.codec_context.has_b_frames)
+        shift_s = sent.shift_s if sent else None
+        time_s, hole = self._times.take(own_s, shift_s, self._first_s())
         after_gap = self._is_after_loss(sent) or hole
-        self._latest_s, self._shift_s = time_s, shift_s
         return TimedPicture(picture, time_s, after_gap)
 
     def _first_s(self) -> Fraction:
         start = self._stream.start_time
         return Fraction(0) if start is None else start * Fraction(self._stream.time_base or 0)
-
-    def _increasing(self, own_s: Fraction | None) -> tuple[Fraction, Fraction]:
-        """Seconds after the first picture, and after the latest: as the source says, or made up."""
-        self.untimed += own_s is None
-        if self._latest_s is None:
-            self.repaired += own_s is None
-            return Fraction(0), Fraction(0)
-        if own_s is None:
-            self.repaired += 1
-            return self._latest_s + self._frame_s, Fraction(0)
-        time_s = own_s - self.start_s
-        if time_s <= self._latest_s:
-            self.repaired += 1
-            # Half a frame, so that the source's times catch up.
-            return self._latest_s + self._frame_s / 2, Fraction(0)
-        return time_s, time_s - self._latest_s
-
-    def _is_hole(self, step_s: Fraction) -> bool:
-        frames = step_s / self._frame_s
-        self._even += Fraction(3, 4) < frames < Fraction(5, 4)
-        is_even = self._even >= max(self._least_even, EVEN_SHARE * (self.decoded - 2))
-        if not (self._has_holes and is_even and frames >= HOLE_FRAMES and step_s <= LONGEST_HOLE_S):
-            return False
-        self.missing += round(frames) - 1
-        return True
 
     def _is_after_loss(self, sent: SentPacket | None) -> bool:
         """Whether something was lost before this picture, since the one before it.

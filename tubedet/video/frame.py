@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+NO_PIXELS = np.empty((0, 0, 3), np.uint8)  # of a frame that nobody looks at
 AT_MOST_MISSING = 0.05  # of a whole file; its frames and its duration are rarely told exactly
 AT_MOST_MISSING_S = 0.15  # where only the duration tells; ASF's ends later than its last packet
 

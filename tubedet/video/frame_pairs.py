@@ -5,10 +5,10 @@ borrows its predecessor; a frame that stands alone is its own partner. A shot en
 before a gap of undecodable frames and, where cuts are looked for, before a cut.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from tubedet.video.cuts import mark_shots
+from tubedet.video.cuts import mark_known_shots, mark_shots
 from tubedet.video.frame import VideoFrame
 from tubedet.video.time_range import Moment, has_reached
 
@@ -27,19 +27,23 @@ class FramePair(NamedTuple):
 
 
 def pair_frames(
-    frames: Iterable[VideoFrame], end: Moment | None = None, *, find_cuts: bool = False
+    frames: Iterable[VideoFrame],
+    end: Moment | None = None,
+    *,
+    find_cuts: bool = False,
+    known_shots: Callable[[VideoFrame], bool] | None = None,
 ) -> Iterator[FramePair]:
     """Pair every frame before `end`, lazily; no pair spans a gap, or a cut if those are looked for.
 
     The last frame before `end` is still paired with its successor. So exactly one frame beyond the
     end is taken from `frames`, if there is one, and three are held at a time; with `find_cuts`, for
     which a frame waits for `cuts.FRAMES_AFTER` more, so many are taken and held in addition.
+    They need no pixels if `known_shots` tells of each whether a shot begins with it.
     """
     before: VideoFrame | None = None
     current: VideoFrame | None = None
     begins = True
-    marked = mark_shots(frames) if find_cuts else ((frame, frame.after_gap) for frame in frames)
-    for after, begins_after in marked:
+    for after, begins_after in _marked(frames, find_cuts, known_shots):
         if current is not None:
             yield _pair(before, current, None if begins_after else after, begins)
             begins = begins_after
@@ -48,6 +52,16 @@ def pair_frames(
         before, current = None if begins else current, after
     if current is not None:
         yield _pair(before, current, None, begins)
+
+
+def _marked(
+    frames: Iterable[VideoFrame],
+    find_cuts: bool,
+    known_shots: Callable[[VideoFrame], bool] | None,
+) -> Iterator[tuple[VideoFrame, bool]]:
+    if not find_cuts:
+        return ((frame, frame.after_gap) for frame in frames)
+    return mark_shots(frames) if known_shots is None else mark_known_shots(frames, known_shots)
 
 
 def _pair(

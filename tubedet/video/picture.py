@@ -98,6 +98,18 @@ class PictureConverter:
         Raises:
             av.FFmpegError: if FFmpeg cannot convert its pixel format.
         """
+        self.take_notes(picture)
+        orientation = orientation_of(picture)
+        if picture.interlaced_frame:
+            picture = self._deinterlaced(picture)
+        size = orientation.stored_size(self.width, self.height)
+        if picture.color_trc in HDR_NAMES:
+            return orientation.apply(self._tone_mapped(picture, size))
+        rgb = self._reformat(picture, "rgb24", size).to_ndarray()
+        return orientation.apply(np.asarray(rgb, dtype=np.uint8))
+
+    def take_notes(self, picture: av.VideoFrame) -> None:
+        """Note what there is to be said of a picture, whether it is converted or not."""
         orientation = orientation_of(picture)
         if not orientation.is_square:
             self._note(
@@ -111,18 +123,20 @@ class PictureConverter:
             )
         if picture.interlaced_frame:
             self._note("interlaced pictures were deinterlaced: what moves is the top field's")
-            picture = self._deinterlaced(picture)
-        size = orientation.stored_size(self.width, self.height)
         if picture.color_trc in HDR_NAMES:
-            return orientation.apply(self._tone_mapped(picture, size))
-        rgb = self._reformat(picture, "rgb24", size).to_ndarray()
-        return orientation.apply(np.asarray(rgb, dtype=np.uint8))
+            self._note(
+                f"HDR ({HDR_NAMES[picture.color_trc]}) was tone-mapped to BT.709: white is 203 "
+                "cd/m², what is brighter is shown as white"
+            )
+        matrix = self._matrix(picture)
+        if picture.colorspace not in (*MATRICES, UNSPECIFIED) and not _is_rgb_or_gray(picture):
+            self._note(
+                f"colours are tagged with a matrix (number {picture.colorspace} of ITU-T H.273) "
+                f"that cannot be read: taken as {matrix.name}",
+                loss=True,
+            )
 
     def _tone_mapped(self, picture: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        self._note(
-            f"HDR ({HDR_NAMES[picture.color_trc]}) was tone-mapped to BT.709: white is 203 cd/m², "
-            "what is brighter is shown as white"
-        )
         pixel_format, white = _hdr_rgb_format(picture)
         return tone_map(
             self._reformat(picture, pixel_format, size).to_ndarray(),
@@ -162,13 +176,7 @@ class PictureConverter:
         is_hd = picture.width >= HD_WIDTH or picture.height >= HD_HEIGHT
         assumed = Colorspace.ITU709 if is_hd else Colorspace.ITU601
         if picture.color_trc in HDR_NAMES:
-            assumed = Colorspace.BT2020
-        if picture.colorspace != UNSPECIFIED and not _is_rgb_or_gray(picture):
-            self._note(
-                f"colours are tagged with a matrix (number {picture.colorspace} of ITU-T H.273) "
-                f"that cannot be read: taken as {assumed.name}",
-                loss=True,
-            )
+            return Colorspace.BT2020
         return assumed
 
     def _note(self, text: str, loss: bool = False) -> None:

@@ -1,54 +1,40 @@
 """A few consecutive frames from anywhere in a video file, decoded from the key frame before them.
 
-Frame numbers and pixels are `VideoReader`'s. What a packet holds is learned by reading the packets
-of the whole file without decoding them, which costs a tenth of a millisecond for a second of video.
-Where that leaves a doubt which picture has which number, decoding begins with the first frame.
+Frame numbers and pixels are `VideoReader`'s. Which packet is which frame is told by the packets of
+the whole file (`packet_frames`). Where they leave a doubt, decoding begins with the first frame.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from itertools import chain, dropwhile
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from tubedet.errors import VideoError
-from tubedet.video.container import (
-    AnyPacket,
-    PacketReader,
-    codec_name,
-    open_container,
-    video_stream_of,
+from tubedet.video.container import PacketReader, open_container, video_stream_of
+from tubedet.video.packet_frames import (
+    KeyFrame,
+    PacketFrame,
+    PacketFrames,
+    UncertainFramesError,
+    can_tell_frames,
+    from_key_frame,
+    seek,
 )
 from tubedet.video.picture import PictureConverter
-from tubedet.video.reader import VideoReader
+from tubedet.video.reader import VideoReader, fps_of
 from tubedet.video.time_range import FrameNumber
-
-# Where each packet is one picture and says when it is shown, and a key frame can be sought.
-FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-CODECS = {"h264", "hevc", "av1", "vp9"}
-NO_TIME = -(2**63)  # as FFmpeg has it: earlier than all others
 
 
 def read_window(path: Path | str, frames: range) -> NDArray[np.uint8]:
     """Consecutive frames (T, H, W, 3) RGB of a video; see `WindowReader.read`."""
     with WindowReader(path) as windows:
         return windows.read(frames)
-
-
-class _Packet(NamedTuple):
-    """What tells a packet from others; `is_hidden`: its picture is decoded but not shown."""
-
-    pts: int
-    dts: int
-    pos: int | None
-    is_key: bool
-    is_hidden: bool
 
 
 class WindowReader:
@@ -69,15 +55,11 @@ class WindowReader:
         with ExitStack() as opened:
             self._container = opened.enter_context(open_container(self.path))
             self._stream = video_stream_of(self._container, self.path)
-            packets = PacketReader(self._container)
-            self._packets = [_described(packet) for packet in self._of_stream(packets)]
+            self._told, self.frames = self._frames_by_packets()
             self._opened = opened.pop_all()
         context = self._stream.codec_context
         self._size = context.width, context.height  # until a picture of another size is decoded
         context.thread_count = 1  # as in decoding.py
-        self.frames = sum(not packet.is_hidden for packet in self._packets)
-        # When each frame is shown, in the order of their numbers; empty where that is unknown.
-        self._shown = self._times_of_frames()
 
     def __enter__(self) -> Self:
         return self
@@ -104,51 +86,46 @@ class WindowReader:
         rgb = self._decoded_from_key_frame(frames)
         return self._decoded_from_first(frames) if rgb is None else rgb
 
-    def _of_stream(self, packets: PacketReader) -> Iterator[AnyPacket]:
-        return (packet for packet in packets if packet.stream_index == self._stream.index)
-
-    def _times_of_frames(self) -> list[int]:
-        if self._container.format.name not in FORMATS or codec_name(self._stream) not in CODECS:
-            return []
-        shown = sorted(packet.pts for packet in self._packets if not packet.is_hidden)
-        # What is shown before the first key frame cannot be decoded.
-        if not (shown and self._packets[0].is_key and self._packets[0].pts <= shown[0]):
-            return []
-        return shown
+    def _frames_by_packets(self) -> tuple[list[PacketFrame], int]:
+        """The frames in order, none where they are in doubt; and how many packets there are."""
+        packets = PacketFrames(self._container, self._stream, fps_of(self._stream))
+        told: list[PacketFrame] = []
+        if can_tell_frames(self._container, self._stream):
+            with suppress(UncertainFramesError):
+                told = list(packets)
+        return told, packets.count()
 
     def _decoded_from_key_frame(self, frames: range) -> NDArray[np.uint8] | None:
         """The window; None where other pictures come than expected."""
-        wanted = self._shown[frames.start : frames.stop]
+        wanted = self._told[frames.start : frames.stop]
         if len(wanted) < len(frames):
             return None
-        keys = [packet for packet in self._packets if packet.is_key and packet.pts <= wanted[0]]
-        key = keys[-1]
-        expected = iter(self._shown[bisect_left(self._shown, key.pts) :])
+        key = wanted[0].key
+        expected = iter(self._told[key.number :])
         window: list[NDArray[np.uint8]] = []
         converter = None
         with suppress(av.FFmpegError):
             for picture in self._pictures_from(key):
-                pts, size = picture.pts, (picture.width, picture.height)
-                if pts is None or pts != next(expected, None) or size != self._size:
+                frame, size = next(expected, None), (picture.width, picture.height)
+                if frame is None or picture.pts != frame.pts or size != self._size:
                     return None
                 converter = converter or PictureConverter(picture)
-                if pts >= wanted[0]:
+                if frame.number >= frames.start:
                     window.append(converter.to_rgb(picture))
                 if len(window) == len(frames):
                     return np.stack(window)
         return None
 
-    def _pictures_from(self, key: _Packet) -> Iterator[av.VideoFrame]:
+    def _pictures_from(self, key: KeyFrame) -> Iterator[av.VideoFrame]:
         """Decoded pictures from a key frame on; none if it cannot be sought.
 
         Those behind it in the file that are shown before it need others and do not come.
         """
-        decode = self._stream.codec_context.decode
-        self._container.seek(key.dts, stream=self._stream)
-        packets = self._of_stream(PacketReader(self._container))
-        from_key = dropwhile(lambda packet: _described(packet) != key, packets)
-        for packet in chain(from_key, [None]):
-            yield from decode(packet)
+        seek(self._container, self._stream, key)
+        packets = from_key_frame(iter(PacketReader(self._container)), key)
+        own = (packet for packet in packets if packet.stream_index == self._stream.index)
+        for packet in chain(own, [None]):
+            yield from self._stream.codec_context.decode(packet)
 
     def _decoded_from_first(self, frames: range) -> NDArray[np.uint8]:
         start, stop = FrameNumber(frames.start), FrameNumber(frames.stop)
@@ -160,9 +137,3 @@ class WindowReader:
                 f"of {frames.start + len(window)}"
             )
         return np.stack(window)
-
-
-def _described(packet: AnyPacket) -> _Packet:
-    pts = NO_TIME if packet.pts is None else packet.pts
-    dts = pts if packet.dts is None else packet.dts
-    return _Packet(pts, dts, packet.pos, packet.is_keyframe, packet.is_discard)

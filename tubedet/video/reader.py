@@ -30,8 +30,9 @@ from tubedet.video.container import (
     video_stream_of,
 )
 from tubedet.video.decoding import Decoding, TimedPicture
-from tubedet.video.frame import VideoFrame, VideoInfo
+from tubedet.video.frame import NO_PIXELS, VideoFrame, VideoInfo
 from tubedet.video.picture import PictureConverter
+from tubedet.video.seeking import approach_to, decoding_along
 from tubedet.video.time_range import Moment, TimeRange, has_reached
 
 NOMINAL_FPS = Fraction(25)  # where a stream has no rate at all; FFmpeg assumes it too
@@ -51,7 +52,8 @@ class VideoReader:
 
     Attributes:
         info: what is known once the first picture is decoded; its size is that picture's.
-        decoded_frames: pictures of this pass so far, in a range or not.
+        decoded_frames: pictures of this pass so far, in a range or not; those before the key frame
+            that it begins with count.
 
     Raises:
         VideoError: if the file is absent, is no video, has no video stream of the number
@@ -102,13 +104,16 @@ class VideoReader:
         start: Moment | None = None,
         end: Moment | None = None,
         stop: Callable[[], bool] = never,
+        *,
+        with_pictures: bool = True,
     ) -> Iterator[VideoFrame]:
         """Iterate over the frames from `start` up to, not including, `end`.
 
-        Every call starts over and ends the iterator before it. Decoding begins with the first
-        frame, so that `VideoFrame.frame` is exact, but only frames of the range are converted to
-        RGB. `stop` is asked for every frame before the range, and ends the iterator if it is True.
-        A picture of another size than the first is resized to it.
+        Every call starts over and ends the iterator before it. Decoding begins with the key frame
+        before the range where packets tell which frame that is (`packet_frames`), and else with the
+        first frame. Only frames of the range are converted to RGB. `stop` is asked for every frame
+        before the range, and ends the iterator if it is True. A picture of another size than the
+        first is resized to it. Without pictures nothing is converted, and frames have no pixels.
 
         Raises:
             UsageError: if the range has no room for a frame.
@@ -116,7 +121,7 @@ class VideoReader:
         """
         wanted = TimeRange(start, end)
         self._begin()
-        self._running = self._read(wanted, stop)
+        self._running = self._read(wanted, stop, self._rgb if with_pictures else self._nothing)
         return self._running
 
     def count_frames(self) -> int:
@@ -151,13 +156,14 @@ class VideoReader:
                     f"one that can be decoded ({self.skipped_frames} failed); fetch or export the "
                     "file again"
                 )
-            self._first = first
+            self._head = [first]
             self._converter = PictureConverter(first.picture)
             self._others = [
                 describe_stream(other) for other in moving_streams(container) if other != stream
             ]
             self._are_counted = bool(stream.frames)
             self.info = _info(container, stream, self._converter, self._decoding.start_s)
+            self._container, self._stream = container, stream
             self._opened = opened.pop_all()
         self._is_fresh, self._at_end = True, False
         self.decoded_frames = 0
@@ -170,14 +176,21 @@ class VideoReader:
         self._is_fresh = False
 
     def _all_pictures(self) -> Iterator[TimedPicture]:
-        for timed in chain([self._first], self._pictures):
+        for timed in chain(self._head, self._pictures):
             self.decoded_frames += 1
             self._last_s = timed.time_s
             yield timed
         self._at_end, self._unread_share = True, self._decoding.unread_share
 
-    def _read(self, wanted: TimeRange, stop: Callable[[], bool]) -> Generator[VideoFrame]:
+    def _read(
+        self,
+        wanted: TimeRange,
+        stop: Callable[[], bool],
+        rgb_of: Callable[[av.VideoFrame], NDArray[np.uint8]],
+    ) -> Generator[VideoFrame]:
         begun = False
+        if wanted.start is not None:
+            self._seek(wanted.start, stop)
         with self._opened:
             for picture, time_s, after_gap in self._all_pictures():
                 frame = self.decoded_frames - 1
@@ -185,7 +198,7 @@ class VideoReader:
                     break
                 begun = begun or wanted.start is None or has_reached(wanted.start, frame, time_s)
                 if begun:
-                    yield VideoFrame(frame, picture.pts, time_s, self._rgb(picture), after_gap)
+                    yield VideoFrame(frame, picture.pts, time_s, rgb_of(picture), after_gap)
                 elif stop():
                     return
         if not begun:
@@ -193,6 +206,22 @@ class VideoReader:
                 f"{self.path}: expected frames {wanted}, found {self.decoded_frames} from 0 s to "
                 f"{float(self._last_s):.3f} s; choose another range"
             )
+
+    def _seek(self, start: Moment, stop: Callable[[], bool]) -> None:
+        """Begin with the key frame before `start` if packets tell of one, else with the first."""
+        info = self.info
+        approach = approach_to(start, self.path, info.video_stream, info.fps, stop)
+        if approach is None:
+            return
+        sought = decoding_along(approach, self._container, self._stream, info.fps, stop)
+        if sought is None:
+            self._opened.close()
+            self._open()
+            self._is_fresh = False
+            return
+        self._decoding, picture, self._pictures = sought
+        self._head = [picture]
+        self.decoded_frames = self._decoding.decoded - 1
 
     def _rgb(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         try:
@@ -202,6 +231,10 @@ class VideoReader:
                 f"{self.path}: expected pictures that can be shown, found one of "
                 f"{picture.format.name} that cannot be converted ({error.strerror})"
             ) from error
+
+    def _nothing(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        self._converter.take_notes(picture)
+        return NO_PIXELS
 
     def _seems_cut_off(self) -> bool:
         decoding, last_s = self._decoding, self._last_s
