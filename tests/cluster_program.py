@@ -57,7 +57,7 @@ def take_memory(job: VideoJob) -> None:
     if not job.stem.startswith(("hog", "wolf")) or (first.exists() and job.stem[0] == "h"):
         return
     first.touch()
-    taken = []
+    taken: list[bytes] = []
     while len(taken) * PIECE < MOST:
         taken.append(b"\1" * PIECE)
         time.sleep(0.02)

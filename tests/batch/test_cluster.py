@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_a_task_waits_until_a_lost_twin_lets_go_of_the_outputs(
         waited.set()
         lock.release()
 
-    monkeypatch.setattr(cluster_task.time, "sleep", let_go)
+    monkeypatch.setattr(time, "sleep", let_go)
     (done,) = process_in_task(setup_of(load, tmp_path), job)
     assert isinstance(done, VideoDone)
     assert waited.is_set()
@@ -153,7 +154,9 @@ def test_a_second_attempt_finds_what_the_first_one_has_finished(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to itself")
-def test_a_task_that_is_cancelled_keeps_what_it_has(tmp_path: Path, load: LoadOnce) -> None:
+def test_a_task_that_is_cancelled_keeps_what_it_has(
+    tmp_path: Path, load: LoadOnce, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, seen = job_in(tmp_path, frames=20), []
     predict = load.detector.predict
 
@@ -163,7 +166,7 @@ def test_a_task_that_is_cancelled_keeps_what_it_has(tmp_path: Path, load: LoadOn
             os.kill(os.getpid(), signal.SIGINT)  # as Ray does it
         return predict(*arguments)
 
-    load.detector.predict = cancel  # type: ignore[method-assign]
+    monkeypatch.setattr(load.detector, "predict", cancel)
     before = signal.getsignal(signal.SIGINT)
     (done,) = process_in_task(setup_of(load, tmp_path), job)
     assert signal.getsignal(signal.SIGINT) is before

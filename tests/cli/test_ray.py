@@ -132,9 +132,9 @@ def test_a_job_on_a_ray_of_its_own_leaves_what_one_without_leaves(tmp_path: Path
 @contextmanager
 def node(*options: str, **environment: str) -> Iterator[int]:
     """A node of a cluster, of four CPUs: the process that has started all of it."""
-    command = [Path(sys.executable).with_name("ray"), "start", *options, "--num-cpus=4", "--block"]
+    start = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
     with subprocess.Popen(
-        [*command, "--object-store-memory=100000000"],
+        [*start, "--num-cpus=4", "--object-store-memory=100000000"],
         env=ENVIRONMENT | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,13 +10,22 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tubedet.batch.cluster_task import Message, TaskSetup, load_in_task, process_in_task
+from tubedet.batch.cluster_task import (
+    InParts,
+    Message,
+    TaskSetup,
+    find_in_task,
+    join_in_task,
+    load_in_task,
+    process_in_task,
+)
 from tubedet.batch.many_videos import VideoQueue
 from tubedet.batch.worker import Free, WorkerSetup, WrongForAll
 from tubedet.batch.workers import ENDING_S, POLL_S, WorkerKilledError, signals_kept_away
@@ -24,6 +33,7 @@ from tubedet.errors import OutputError, UsageError
 from tubedet.extras import needed_for
 from tubedet.run.events import Event, VideoDone, VideoFailed, VideoStarted
 from tubedet.run.jobs import VideoJob
+from tubedet.run.part_boxes import FramePart
 from tubedet.run.stop import StopRequest
 from tubedet.writers.run_lock import BeingWrittenError
 from tubedet.writers.transaction import clear_after_kill
@@ -31,6 +41,7 @@ from tubedet.writers.transaction import clear_after_kill
 LOCAL, AUTO = "local", "auto"
 ATTEMPTS = 4  # at a video whose worker or node is lost
 CPUS_A_TASK = 2  # decoding and drawing go on beside the network
+PART_S = 300  # so a lost node costs minutes; finding the parts of a video takes one more reading
 QUEUED_A_PLACE = 2  # so a cluster that grows by what waits does so
 CONNECT_S = 10
 LOOPBACK = "127.0.0.2"  # 127.0.0.1 is to Ray what other machines call this one
@@ -140,6 +151,16 @@ def _refuse_unless_answered(address: str) -> None:
         ) from error
 
 
+@dataclass(eq=False, slots=True)
+class _Parts:
+    """A video that is done in parts: those `left` to begin, how many are not done, their tasks."""
+
+    started: VideoStarted
+    left: deque[FramePart]
+    undone: int
+    tasks: list[Any] = field(default_factory=list)
+
+
 class _Run:
     """The tasks at work, and the events they give."""
 
@@ -154,8 +175,10 @@ class _Run:
         self.wrong_for_all: Exception | None = None
         self._room, self._ray, self._stop, self._told = room, room.ray, stop, told
         self._first, self._queue = jobs[0], VideoQueue(jobs)
-        self._setup = TaskSetup(worker=setup, working_folder=str(Path.cwd()))
-        self._at_work: dict[Any, VideoStarted] = {}
+        part_s = PART_S if room.places > 1 else None
+        self._setup = TaskSetup(worker=setup, working_folder=str(Path.cwd()), part_s=part_s)
+        self._at_work: dict[Any, VideoStarted | _Parts] = {}
+        self._in_parts: deque[_Parts] = deque()
         self._told_to_stop = False
 
     def events(self) -> Generator[Event]:
@@ -207,16 +230,26 @@ class _Run:
             else:
                 yield message
 
-    def _begin(self, work: Callable[..., list[Message]], job: VideoJob) -> Any:
+    def _begin(self, work: Callable[..., object], job: VideoJob, *given: object) -> Any:
         task = self._ray.remote(work).options(**self._room.options, name=f"tubedet {job.name}")
-        return task.remote(self._setup, job)
+        return task.remote(self._setup, job, *given)
 
     def _hand_out(self) -> Iterator[Event]:
-        """Tasks, as many as are to be at work or to wait at Ray's."""
-        while self._queue and len(self._at_work) < self._room.tasks:
-            started = self._queue.next()
-            self._at_work[self._begin(process_in_task, started.job)] = started
-            yield started
+        """Tasks, as many as are to be at work or to wait at Ray's; what is begun comes first."""
+        while len(self._at_work) < self._room.tasks:
+            if self._in_parts:
+                video = self._in_parts[0]
+                part = video.left.popleft()
+                video.tasks.append(self._begin(find_in_task, video.started.job, part))
+                self._at_work[video.tasks[-1]] = video
+                if not video.left:
+                    self._in_parts.popleft()
+            elif self._queue:
+                started = self._queue.next()
+                self._at_work[self._begin(process_in_task, started.job)] = started
+                yield started
+            else:
+                return
 
     def _cancel(self) -> None:
         """Interrupt what is at work, which keeps what it has; what waits does not begin."""
@@ -227,20 +260,36 @@ class _Run:
         """The tasks that have ended, after a moment."""
         self._stop.interruptible = self._told_to_stop
         try:
-            ready: list[Any] = self._ray.wait(tasks, num_returns=len(tasks), timeout=POLL_S)[0]
-            return ready
+            count = len(tasks)
+            return list(
+                self._ray.wait(tasks, num_returns=count, timeout=POLL_S, fetch_local=False)[0]
+            )
         except KeyboardInterrupt:  # a second signal
             self._cancel()
             return []
         finally:
             self._stop.interruptible = False
 
-    def _ended(self, task: Any, started: VideoStarted) -> Iterator[Event]:
+    def _ended(self, task: Any, at: "VideoStarted | _Parts") -> Iterator[Event]:
+        """What it means that a task has ended."""
+        if isinstance(at, VideoStarted):
+            yield from self._answered(task, at)
+            return
+        at.undone -= 1
+        if not (at.undone or self._stops):
+            join = self._begin(join_in_task, at.started.job, *at.tasks)
+            self._at_work[join] = at.started
+
+    def _answered(self, task: Any, started: VideoStarted) -> Iterator[Event]:
         job = started.job
         try:
             messages = self._ray.get(task)
         except self._ray.exceptions.TaskCancelledError:
             self._clear_after(job)
+        except self._ray.exceptions.RaySystemError as error:
+            self.wrong_for_all = self.wrong_for_all or UsageError(
+                f"a node could not begin a task ({_reason(error)}); install the same tubedet on all"
+            )
         except self._ray.exceptions.RayError as error:
             self._clear_after(job)
             yield VideoFailed(job, WorkerKilledError(f"{job.name}: {_reason(error)}"))
@@ -256,6 +305,8 @@ class _Run:
                 yield from self._queue.put_off(started, error, self._setup.worker.existing)
             case Free():
                 pass
+            case InParts(parts=parts):
+                self._in_parts.append(_Parts(started, deque(parts), len(parts)))
             case VideoDone(outputs=(*_, meta)) if not meta.exists():
                 self.wrong_for_all = self.wrong_for_all or UsageError(
                     f"{meta}: was written by another node, but is not to be seen here; choose an "
@@ -304,13 +355,16 @@ class Room:
     @property
     def tasks(self) -> int:
         """How many may be at work, or wait for a place."""
-        if self._at_most is not None:
-            return self._at_most
+        return self._at_most or max(1, QUEUED_A_PLACE * self.places)
+
+    @property
+    def places(self) -> int:
+        """How many can be at work at once, for now."""
         places = sum(
             min(cpus // self._cpus, gpus) if self._gpus else cpus // self._cpus
             for cpus, gpus in self._nodes()
         )
-        return max(1, QUEUED_A_PLACE * places)
+        return min(places, self._at_most or places)
 
     def _nodes(self) -> list[tuple[int, int]]:
         """CPUs and GPUs of every node that is there."""
@@ -328,4 +382,4 @@ def _reason(error: Exception) -> str:
     if said := kinds.get(type(error).__name__):
         return f"{said}, {ATTEMPTS} times"
     lines = str(getattr(error, "cause", None) or error).strip().splitlines() or [""]
-    return f"Ray could not do it: {type(error).__name__}: {lines[-1]}"
+    return f"Ray could not do it: {lines[-1]}"

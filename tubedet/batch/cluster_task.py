@@ -4,9 +4,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import FrameType
 
@@ -14,13 +14,16 @@ from tubedet import __version__
 from tubedet.batch.manifest import network_loaded
 from tubedet.batch.many_videos import Batch, process_one
 from tubedet.batch.worker import Free, WorkerSetup, WrongForAll, as_sent, device_of, portable
-from tubedet.errors import UsageError
-from tubedet.run.events import Event, FrameDone
+from tubedet.errors import TubedetError, UsageError
+from tubedet.run.detection import DetectionWork
+from tubedet.run.earlier_rows import EarlierRows
+from tubedet.run.events import Event, FrameDone, VideoFailed
 from tubedet.run.jobs import VideoJob
+from tubedet.run.part_boxes import FramePart, PartFound
+from tubedet.run.parts import split
 from tubedet.run.stop import StopRequest
+from tubedet.run.work import Work
 from tubedet.writers.run_lock import BeingWrittenError
-
-Message = Event | Free | WrongForAll
 
 TWIN_S = 60  # until an earlier attempt, on a node that Ray has given up, ends of itself
 POLL_S = 0.2
@@ -33,12 +36,25 @@ class TaskSetup:
     Attributes:
         worker: as for workers on this machine.
         working_folder: of the driver, where relative paths begin.
+        part_s: a video of twice as many seconds or more is done in parts of about so many; None
+            where all go as a whole.
         version: of tubedet at the driver.
     """
 
     worker: WorkerSetup
     working_folder: str
+    part_s: float | None = None
     version: str = __version__
+
+
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """The video is to be done in these parts, and nothing of it is done yet."""
+
+    parts: tuple[FramePart, ...]
+
+
+Message = Event | Free | WrongForAll | InParts
 
 
 def load_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
@@ -51,22 +67,80 @@ def load_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
 
 
 def process_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
-    """What a task does: process a video; its events but for those of frames.
+    """What a task does: process a video; its events but for those of frames, or `InParts`.
 
     Cancelled, it keeps what it has, as partial.
     """
+    return _messages(setup, job, _whole_or_in_parts)
+
+
+def find_in_task(setup: TaskSetup, job: VideoJob, part: FramePart) -> PartFound:
+    """What a task does: find the boxes of a part of a video.
+
+    Where something is wrong with it nothing is found: whoever joins the parts will meet it too.
+    """
+    with suppress(Exception), _stopping_on_cancel() as stop:
+        work = batch_of(setup).new_work(job, None)
+        assert isinstance(work, DetectionWork)
+        return work.find_part(job.source, part, stop)
+    return PartFound.of(())
+
+
+def join_in_task(setup: TaskSetup, job: VideoJob, *found: PartFound) -> list[Message]:
+    """What a task does: process a video in whose parts this was found; as `process_in_task`."""
+
+    def joined(setup: TaskSetup, job: VideoJob, stop: StopRequest) -> Iterator[Message]:
+        batch = batch_of(setup)
+
+        def new_work(job: VideoJob, earlier: EarlierRows | None) -> Work:
+            work = batch.new_work(job, earlier)
+            assert isinstance(work, DetectionWork)
+            return work.with_parts(found)
+
+        return _once_unlocked(replace(batch, new_work=new_work), job, stop)
+
+    return _messages(setup, job, joined)
+
+
+def _messages(
+    setup: TaskSetup,
+    job: VideoJob,
+    process: Callable[[TaskSetup, VideoJob, StopRequest], Iterator[Message]],
+) -> list[Message]:
     messages: list[Message] = []
     try:
         with _stopping_on_cancel() as stop:
-            batch = batch_of(setup)
-            for event in _once_unlocked(batch, job, stop):
-                if not isinstance(event, FrameDone):
-                    messages.append(as_sent(event))
+            for message in process(setup, job, stop):
+                if not isinstance(message, FrameDone):
+                    messages.append(
+                        as_sent(message) if isinstance(message, VideoFailed) else message
+                    )
     except BeingWrittenError as error:
         messages.append(Free(error))
     except Exception as error:
         messages.append(WrongForAll(portable(error)))
     return messages
+
+
+def _whole_or_in_parts(setup: TaskSetup, job: VideoJob, stop: StopRequest) -> Iterator[Message]:
+    batch = batch_of(setup)
+    if parts := _parts_of(batch, job, setup.part_s):
+        yield InParts(parts)
+    else:
+        yield from _once_unlocked(batch, job, stop)
+
+
+def _parts_of(batch: Batch, job: VideoJob, part_s: float | None) -> tuple[FramePart, ...]:
+    """The parts of a video; none if it goes as a whole, or if something is wrong with it."""
+    with suppress(TubedetError):
+        work = batch.new_work(job, None)
+        if part_s is not None and isinstance(work, DetectionWork) and work.can_be_split:
+            todo = batch.todo(job, begun=True)
+            if todo.formats:
+                work = batch.new_work(job, todo.earlier)
+                assert isinstance(work, DetectionWork)
+                return tuple(split(job.source, work, part_s=part_s))
+    return ()
 
 
 @lru_cache(maxsize=1)
