@@ -2,7 +2,8 @@
 
     SECONDS_PER_FRAME=0.1 python -m tests.cluster_program FOLDER OUTPUT ADDRESS N
 
-Without an address it is run in this process. Everything but the detector is the real thing. A video
+Without an address it is run in this process. Everything but the detector is the real thing; PART_S
+in the environment says how long the parts of long videos are. A video
 whose name begins with "hog" takes memory without end at the first attempt, one with "wolf" always.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import typer
 
 from tests.scripted_detector import ScriptedDetector
+from tubedet.batch import cluster as cluster_of_ray
 from tubedet.batch.earlier_results import Existing
 from tubedet.batch.many_videos import NewWork
 from tubedet.cli.app import with_exit_codes
@@ -90,6 +92,7 @@ def detect(folder: str, output: str, address: str | None, workers: int | None) -
 def main(arguments: Sequence[str]) -> None:
     """See the module."""
     heed_signals()
+    cluster_of_ray.PART_S = float(os.environ.get("PART_S", cluster_of_ray.PART_S))
     folder, output, *cluster = arguments
     address, workers = (cluster[0], int(cluster[1])) if cluster else (None, None)
     try:

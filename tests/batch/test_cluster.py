@@ -18,7 +18,14 @@ from tests.scripted_run import job_of, names_in
 from tests.synthetic_video import write_video
 from tubedet.batch import cluster_task
 from tubedet.batch.cluster import Cluster, Room, process_on_ray
-from tubedet.batch.cluster_task import TaskSetup, load_in_task, process_in_task
+from tubedet.batch.cluster_task import (
+    InParts,
+    TaskSetup,
+    find_in_task,
+    join_in_task,
+    load_in_task,
+    process_in_task,
+)
 from tubedet.batch.earlier_results import GO_ON
 from tubedet.batch.many_videos import NewWork
 from tubedet.batch.worker import Free, WorkerSetup, WrongForAll
@@ -244,3 +251,49 @@ def test_without_ray_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"clusters need ray: pip install 'tubedet\[cluster\]'"):
         events_at("local", tmp_path)
+
+
+def test_a_long_video_is_done_in_parts_and_has_the_rows_of_the_whole(
+    tmp_path: Path, load: LoadOnce
+) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=72, width=64, height=48, options={"g": "12"})
+    whole, joined = job_of(path, tmp_path / "whole"), job_of(path, tmp_path / "joined")
+    process_in_task(setup_of(load, tmp_path), whole)
+    setup = setup_of(load, tmp_path, part_s=1.0)
+    (in_parts,) = process_in_task(setup, joined)
+    assert isinstance(in_parts, InParts)
+    assert len(in_parts.parts) == 3
+    assert not joined.folder.exists()
+    found = [find_in_task(setup, joined, part) for part in in_parts.parts]
+    assert [len(each.times_s) for each in found][:2] == [24, 24]
+    load.detector.batch_sizes.clear()
+    (done,) = join_in_task(setup, joined, *found)
+    assert isinstance(done, VideoDone)
+    assert not load.detector.batch_sizes, "the network has nothing left to do"
+    for name in ("a.csv", "a.meta.json"):
+        mine, its = ((each.folder / name).read_text("utf-8") for each in (joined, whole))
+        assert mine == its
+    (skipped,) = process_in_task(setup, joined)
+    assert isinstance(skipped, VideoSkipped)
+
+
+def test_a_part_that_was_not_found_is_found_by_whoever_joins(
+    tmp_path: Path, load: LoadOnce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=72, width=64, height=48, options={"g": "12"})
+    setup, job = setup_of(load, tmp_path, part_s=1.0), job_of(path)
+    (in_parts,) = process_in_task(setup, job)
+    assert isinstance(in_parts, InParts)
+    found = [find_in_task(setup, job, part) for part in in_parts.parts]
+    with monkeypatch.context() as failing:
+        failing.setattr(load.detector, "predict", None)
+        found[1] = find_in_task(setup, job, in_parts.parts[1])
+    assert not found[1].times_s
+    (done,) = join_in_task(setup, job, *found)
+    assert isinstance(done, VideoDone)
+    assert done.found == 72
+
+
+def test_short_videos_go_as_a_whole(tmp_path: Path, load: LoadOnce) -> None:
+    (done,) = process_in_task(setup_of(load, tmp_path, part_s=1.0), job_in(tmp_path, frames=40))
+    assert isinstance(done, VideoDone)
