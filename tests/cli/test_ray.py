@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -193,25 +193,26 @@ def test_a_cluster_that_loses_a_node_and_memory_gives_what_an_undisturbed_run_gi
     first = (*head, "--node-ip-address=127.0.0.2", "--include-dashboard=false")
     second = (f"--address={address}", "--node-ip-address=127.0.0.3")
     with node(*first, **environment):
-        wait_until(lambda: list(session.glob("session_latest/sockets/raylet")))
-        with (
-            node(*second, **environment) as lost,
-            subprocess.Popen(
-                program(folder, output, address, 4),
-                cwd=ROOT,
-                env=ENVIRONMENT | environment | {"SECONDS_PER_FRAME": "0.1"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            ) as process,
-        ):
+        wait_until(lambda: len(list(session.glob("session_latest/sockets/raylet*"))) == 1)
+        with ExitStack() as stack:
+            lost = stack.enter_context(node(*second, **environment))
+            wait_until(lambda: len(list(session.glob("session_latest/sockets/raylet*"))) == 2)
+            process = stack.enter_context(
+                subprocess.Popen(
+                    program(folder, output, address, 4),
+                    cwd=ROOT,
+                    env=ENVIRONMENT | environment | {"SECONDS_PER_FRAME": "0.1"},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
             wait_until(lambda: done_in(output) >= 40)
             wait_until(lambda: any("ray::tubedet" in name for name in below(lost).values()))
             at_kill = {path: path.stat().st_mtime_ns for path in output.rglob("[!.]*.meta.json")}
             kill_all(lost)
             print(f"killed with {len(at_kill)} videos done")
             _, stderr = process.communicate(timeout=600)
-    print(stderr)
     logs = "".join(path.read_text(errors="replace") for path in session.rglob("raylet*.out"))
     rmtree(session)
 
