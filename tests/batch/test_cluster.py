@@ -28,7 +28,7 @@ from tubedet.batch.cluster_task import (
 )
 from tubedet.batch.earlier_results import GO_ON
 from tubedet.batch.many_videos import NewWork
-from tubedet.batch.worker import Free, WorkerSetup, WrongForAll
+from tubedet.batch.worker import Free, Told, WorkerSetup, WrongForAll
 from tubedet.errors import UsageError, WeightsError
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import Event, NetworkLoaded, VideoDone, VideoFailed, VideoSkipped
@@ -134,7 +134,8 @@ def test_a_task_waits_until_a_lost_twin_lets_go_of_the_outputs(
         lock.release()
 
     monkeypatch.setattr(time, "sleep", let_go)
-    (done,) = process_in_task(setup_of(load, tmp_path), job)
+    told, done = process_in_task(setup_of(load, tmp_path), job)
+    assert told == Told(f"{job.name}: an attempt at it was lost, so it is done again")
     assert isinstance(done, VideoDone)
     assert waited.is_set()
 
@@ -146,7 +147,7 @@ def test_outputs_that_stay_locked_are_another_runs(
     job = job_in(tmp_path)
     job.folder.mkdir()
     with RunLock(job.folder / ".a.boxes.lock.part", job.folder / "a.meta.json"):
-        (free,) = process_in_task(setup_of(load, tmp_path), job)
+        (_, free) = process_in_task(setup_of(load, tmp_path), job)
     assert isinstance(free, Free)
     assert "another run is writing it" in str(free.being_written)
 

@@ -212,11 +212,13 @@ def test_a_cluster_that_loses_a_node_and_memory_gives_what_an_undisturbed_run_gi
             at_kill = {path: path.stat().st_mtime_ns for path in output.rglob("[!.]*.meta.json")}
             kill_all(lost)
             print(f"killed with {len(at_kill)} videos done")
-            _, stderr = process.communicate(timeout=600)
+            stdout, stderr = process.communicate(timeout=600)
     logs = "".join(path.read_text(errors="replace") for path in session.rglob("raylet*.out"))
     rmtree(session)
 
     assert process.returncode == 7
+    assert "Ray: 1 node, 4 CPUs" in stderr
+    assert "raylet" not in stdout + stderr, "what Ray says to itself"
     assert stderr.splitlines()[-1] == "tubedet: 3 of 100 videos failed"
     assert_same_results(output, whole)
     times = Counter(each["results"] for each in records(output) if each["status"] == "done")

@@ -27,7 +27,7 @@ from tubedet.batch.cluster_task import (
     process_in_task,
 )
 from tubedet.batch.many_videos import VideoQueue
-from tubedet.batch.worker import Free, WorkerSetup, WrongForAll
+from tubedet.batch.worker import Free, Told, WorkerSetup, WrongForAll
 from tubedet.batch.workers import ENDING_S, POLL_S, WorkerKilledError, signals_kept_away
 from tubedet.errors import OutputError, UsageError
 from tubedet.extras import needed_for
@@ -41,15 +41,18 @@ from tubedet.writers.transaction import clear_after_kill
 LOCAL, AUTO = "local", "auto"
 ATTEMPTS = 4  # at a video whose worker or node is lost
 CPUS_A_TASK = 2  # decoding and drawing go on beside the network
-PART_S = 300  # so a lost node costs minutes; finding the parts of a video takes one more reading
+PART_S: float = (
+    300  # so a lost node costs minutes; finding the parts of a video takes one more reading
+)
 QUEUED_A_PLACE = 2  # so a cluster that grows by what waits does so
 CONNECT_S = 10
 LOOPBACK = "127.0.0.2"  # 127.0.0.1 is to Ray what other machines call this one
 SAID_TO_WAIT_S = 15
-QUIET = {  # read when Ray is imported
+ENVIRONMENT = {  # read when Ray is imported
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": str(ATTEMPTS - 1),  # Ray's own is without end
 }
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}  # it tells of lost workers on stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def process_on_ray(
 def _connected(cluster: Cluster) -> Iterator[Any]:
     """Ray, while the block runs."""
     address, at_most, with_logs = cluster.address, cluster.at_most, cluster.with_logs
-    for name, value in QUIET.items():
+    for name, value in (ENVIRONMENT if with_logs else ENVIRONMENT | QUIET).items():
         os.environ.setdefault(name, value)
     with needed_for("clusters", "ray"):
         import ray  # noqa: PLC0415
@@ -179,13 +182,14 @@ class _Run:
         self._setup = TaskSetup(worker=setup, working_folder=str(Path.cwd()), part_s=part_s)
         self._at_work: dict[Any, VideoStarted | _Parts] = {}
         self._in_parts: deque[_Parts] = deque()
-        self._told_to_stop = False
+        self._nodes, self._told_to_stop = "", False
 
     def events(self) -> Generator[Event]:
         """Until all is done, or what was at work has stopped."""
-        self._told(f"Ray: {self._room}")
+        self._tell_of_nodes()
         yield from self._network()
         while True:
+            self._tell_of_nodes()
             if not self._stops:
                 yield from self._hand_out()
             elif not self._told_to_stop:
@@ -206,6 +210,12 @@ class _Run:
     @property
     def _stops(self) -> bool:
         return self._stop.asked or self.wrong_for_all is not None
+
+    def _tell_of_nodes(self) -> None:
+        """Say what there is, when it changes: nodes come and go."""
+        if (nodes := str(self._room)) != self._nodes:
+            self._nodes = nodes
+            self._told(f"Ray: {nodes}")
 
     def _network(self) -> Iterator[Event]:
         """`NetworkLoaded`, from the first task: what is wrong with it is so for all videos."""
@@ -305,6 +315,8 @@ class _Run:
                 yield from self._queue.put_off(started, error, self._setup.worker.existing)
             case Free():
                 pass
+            case Told(text=text):
+                self._told(text)
             case InParts(parts=parts):
                 self._in_parts.append(_Parts(started, deque(parts), len(parts)))
             case VideoDone(outputs=(*_, meta)) if not meta.exists():

@@ -13,7 +13,7 @@ from types import FrameType
 from tubedet import __version__
 from tubedet.batch.manifest import network_loaded
 from tubedet.batch.many_videos import Batch, process_one
-from tubedet.batch.worker import Free, WorkerSetup, WrongForAll, as_sent, device_of, portable
+from tubedet.batch.worker import Free, Told, WorkerSetup, WrongForAll, as_sent, device_of, portable
 from tubedet.errors import TubedetError, UsageError
 from tubedet.run.detection import DetectionWork
 from tubedet.run.earlier_rows import EarlierRows
@@ -24,6 +24,8 @@ from tubedet.run.parts import split
 from tubedet.run.stop import StopRequest
 from tubedet.run.work import Work
 from tubedet.writers.run_lock import BeingWrittenError
+from tubedet.writers.transaction import lock_path
+from tubedet.writers.writer import Writer
 
 TWIN_S = 60  # until an earlier attempt, on a node that Ray has given up, ends of itself
 POLL_S = 0.2
@@ -54,7 +56,7 @@ class InParts:
     parts: tuple[FramePart, ...]
 
 
-Message = Event | Free | WrongForAll | InParts
+Message = Event | Free | InParts | Told | WrongForAll
 
 
 def load_in_task(setup: TaskSetup, job: VideoJob) -> list[Message]:
@@ -168,11 +170,14 @@ def batch_of(setup: TaskSetup) -> Batch:
     return worker.batch(worker.load(device_of(worker.device, 0), lambda _: None))
 
 
-def _once_unlocked(batch: Batch, job: VideoJob, stop: StopRequest) -> Iterator[Event]:
+def _once_unlocked(batch: Batch, job: VideoJob, stop: StopRequest) -> Iterator[Message]:
     """As `process_one`; where the outputs are being written, that is waited for a while.
 
     It may be an earlier attempt at this video, on a node that Ray has lost, which still works.
     """
+    kind = batch.new_work(job, None).kind
+    if Writer.files_of(lock_path(job.folder, job.stem, kind)):
+        yield Told(f"{job.name}: an attempt at it was lost, so it is done again")
     until = time.monotonic() + TWIN_S
     while not stop.asked:
         try:
