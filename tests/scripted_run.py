@@ -35,20 +35,39 @@ from tubedet.runtime.detector import (
 from tubedet.writers.writer import FrameResult
 
 CLASSES = ("walk", "run", "jump")
+LOSSLESS = {"preset": "veryfast", "qp": "0"}
 LAST_ACTOR_LEAVES = 10  # so a tube ends before a short video does
 SIDE = 96  # of the telling video's pictures in the network's eyes: 2 px a frame, as in the video
 
 
-def telling_video(
-    path: Path, *, frames: int = 24, keys: Mapping[str, str] | None = None, **options: Any
-) -> Path:
+def telling_video(path: Path, *, frames: int = 24, **options: Any) -> Path:
     """A video that tells `TellingDetector` the numbers of its frames, the first 81.
 
     The square stands at x = 2 · frame modulo 81, and no encoder moves its edges.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lossless = keys or {"preset": "veryfast", "qp": "0"}
-    return write_video(path, frames=frames, width=SIDE, height=64, options=lossless, **options)
+    settings: dict[str, Any] = {"options": LOSSLESS, **options}
+    return write_video(path, frames=frames, width=SIDE, height=64, **settings)
+
+
+def write_pictures(
+    path: Path, pictures: Sequence[NDArray[np.uint8]], options: Mapping[str, str] | None = None
+) -> Path:
+    """A telling video of these pictures, (64, SIDE) RGB, at 30 frames a second."""
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = SIDE, 64, "yuv444p"
+        stream.options = dict(options or LOSSLESS)
+        for picture in pictures:
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        output.mux(stream.encode(None))
+    return path
+
+
+def inverted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """All but the square of a picture, which stays the brightest."""
+    is_square = (rgb == 255).all(axis=-1, keepdims=True)
+    return np.where(is_square, rgb, 230 - np.minimum(rgb, 230)).astype(np.uint8)
 
 
 class TellingDetector(ScriptedDetector):

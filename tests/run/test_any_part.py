@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.scripted_run import SIDE, TellingDetector, pictures_of, telling_video
+from tests.scripted_run import (
+    SIDE,
+    TellingDetector,
+    inverted,
+    pictures_of,
+    telling_video,
+    write_pictures,
+)
 from tests.small_detector import (
     heed_context,
     learn_statistics,
@@ -243,25 +250,6 @@ def two_shots(path: Path, first: int, second: int) -> Path:
     pictures = [draw_picture(n, SIDE, 64) for n in range(first)]
     pictures += [inverted(draw_picture(n + 40, SIDE, 64)) for n in range(second)]
     return write_pictures(path, pictures)
-
-
-def inverted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """All but the square, which stays the brightest."""
-    is_square = (rgb == 255).all(axis=-1, keepdims=True)
-    return np.where(is_square, rgb, 230 - np.minimum(rgb, 230)).astype(np.uint8)
-
-
-def write_pictures(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> Path:
-    import av
-
-    with av.open(str(path), "w") as output:
-        stream: Any = output.add_stream("libx264", rate=30)
-        stream.width, stream.height, stream.pix_fmt = SIDE, 64, "yuv444p"
-        stream.options = {"preset": "veryfast", "qp": "0"}
-        for picture in pictures:
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        output.mux(stream.encode(None))
-    return path
 
 
 def shots_of(found: Sequence[FrameDetections], start: int, end: int) -> Iterator[Any]:
