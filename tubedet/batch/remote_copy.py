@@ -77,6 +77,10 @@ def fetched(job: VideoJob, kind: Kind | None, stop: StopRequest) -> Iterator["Re
             finally:
                 copy.put_back()
                 copy.end()
+    except OutputError as error:
+        if copy.is_kept:
+            error.args = (f"{error}; the results are kept in {copy.job.folder}",)
+        raise
     finally:
         copy.remove()
 
@@ -99,6 +103,7 @@ class RemoteCopy:
     Attributes:
         mirror: the paths of the files.
         job: over them.
+        is_kept: results could not be put where they belong, and stay where they are.
     """
 
     def __init__(self, job: VideoJob, kind: Kind | None) -> None:
@@ -117,7 +122,7 @@ class RemoteCopy:
             job, source=source, folder=folder, shown_as="", shown_folder="", remote=None
         )
         self._laid: State | None = None  # until all is there that a run may change
-        self._begun = self._keep = False
+        self.is_kept = self._begun = False
 
     def lay_source(self) -> None:
         """Make what the source is known by; a single image for all of a folder."""
@@ -178,7 +183,7 @@ class RemoteCopy:
     def put_back(self) -> None:
         """Put there what the run has changed here, and remove there what it has removed."""
         now = self._state()
-        if self._results is None or self._laid is None or now == self._laid:
+        if self._results is None or self._laid is None or self.is_kept or now == self._laid:
             return
         changed = [name for name in now if now[name] != self._laid.get(name)]
         metas = [name for name in changed if name.endswith(".meta.json")]
@@ -189,15 +194,15 @@ class RemoteCopy:
             for are_videos in (False, True):
                 self._put([name for name in outputs if is_video_name(name) == are_videos])
             self._put(metas)
-        except OutputError as error:
-            self._keep = True
-            raise OutputError(f"{error}; the results are kept in {self.job.folder}") from error
+        except OutputError:
+            self.is_kept = True
+            raise
         self._results.remove(name for name in self._laid if name not in now)
         self._laid = now
 
     def end(self) -> None:
-        """Say that the run is over."""
-        if self._results and self._begun and self._kind:
+        """Say that the run is over, unless the next one has to clear after it."""
+        if self._results and self._begun and self._kind and not self.is_kept:
             self._results.remove([self._hidden(META_SUFFIXES[self._kind])])
             self._results.remove([self._hidden(f".{self._kind}.lock")])
 
@@ -215,7 +220,7 @@ class RemoteCopy:
 
     def remove(self) -> None:
         """Remove all that was here, but for results that could not be put where they belong."""
-        if not self._keep:
+        if not self.is_kept:
             self.mirror.remove()
         elif self._remote.source:
             rmtree(self.job.source, ignore_errors=True)
