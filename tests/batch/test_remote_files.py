@@ -181,17 +181,18 @@ def test_a_second_run_fetches_neither_videos_nor_results(
 ) -> None:
     assert detect(IN, "-o", OUT, formats="csv,mp4").exit_code == 0
     before = {name: store.read(f"results/{name}") for name in store.names()}
-    fetched: list[str] = []
+    names_fetched: list[str] = []
     fetch = RemoteFolder.fetch
-    monkeypatch.setattr(
-        RemoteFolder,
-        "fetch",
-        lambda self, names, *rest: (fetched.extend(names), fetch(self, names, *rest)),
-    )
+
+    def noted_fetch(self: RemoteFolder, names: Any, *rest: Any) -> None:
+        names_fetched.extend(names)
+        fetch(self, names, *rest)
+
+    monkeypatch.setattr(RemoteFolder, "fetch", noted_fetch)
     again = detect(IN, "-o", OUT, formats="csv,mp4")
     assert again.exit_code == 0
     assert again.stdout.count("skipped: its outputs are there") == 3
-    assert fetched == [MANIFEST]
+    assert names_fetched == [MANIFEST]
     assert {name: store.read(f"results/{name}") for name in store.names()} == before
 
 

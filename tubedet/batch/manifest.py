@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from tubedet.batch.remote_copy import read_meta
+from tubedet.batch.remote_results import read_meta
 from tubedet.batch.video_record import Status, VideoRecord
 from tubedet.errors import OutputError, in_one_line
 from tubedet.notes import Note

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 from urllib.request import url2pathname
 
@@ -148,6 +149,13 @@ class RemoteFolder:
             with self._problems():
                 at = [self._at(name) for name in names]
                 self._store.put([str(path) for path in paths], at)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a small file."""
+        with TemporaryDirectory(prefix="tubedet-") as folder:
+            path = Path(folder, "content")
+            path.write_bytes(content)
+            self.put([path], [name])
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; nothing happens where there is none."""
