@@ -30,6 +30,7 @@ HOMES = {
     "anyascii": ("render/",),
     "av": ("video/", "writers/mp4"),
     "cv2": ("render/", "video/preprocess.py", "video/cuts.py", "video/still.py", "datasets/"),
+    "fsspec": ("batch/remote_files.py",),
     "jinja2": ("page/",),
     "h5py": ("checkpoints/",),
     "markupsafe": ("page/",),

@@ -7,6 +7,7 @@ from tubedet.errors import UsageError
 
 EXTRA_OF = {
     "defusedxml": "train",
+    "fsspec": "cluster",
     "h5py": "h5",
     "matplotlib": "train",
     "onnx": "onnx",

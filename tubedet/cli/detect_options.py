@@ -13,7 +13,8 @@ Videos = Annotated[
     Argument(
         metavar="VIDEO|FOLDER",
         help="Video files, folders that are searched for videos, folders or patterns of images "
-        "(frames/%05d.jpg), or - for a video on stdin.",
+        "(frames/%05d.jpg), addresses of these elsewhere (s3://bucket/folder), or - for a video "
+        "on stdin.",
     ),
 ]
 
@@ -23,7 +24,8 @@ OutputFolder = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        help="Where the results go, made if absent; - for JSON lines on stdout.",
+        help="Where the results go, made if absent, or an address such as s3://bucket/results; - "
+        "for JSON lines on stdout.",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -34,7 +34,7 @@ OutputFolder = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        help="Where the results go, made if absent.",
+        help="Where the results go, made if absent, or an address such as s3://bucket/results.",
         rich_help_panel=options.OUTPUT,
     ),
 ]

@@ -26,7 +26,7 @@ class VideoCommand:
     """A command over videos, as its options say it.
 
     Attributes:
-        videos: files, folders, patterns of images, or "-".
+        videos: files, folders, patterns of images, or "-"; or addresses of these.
         output: folder of the results.
         kind: of the results; `formats` are of that kind.
         existing: what may be done with results that are there.
@@ -70,20 +70,26 @@ class VideoCommand:
         """
         from tubedet.batch.earlier_results import GO_ON, Existing
         from tubedet.batch.find_videos import find_videos
-        from tubedet.batch.manifest import Manifest
+        from tubedet.batch.manifest import MANIFEST, Manifest
         from tubedet.batch.many_videos import check_readable
+        from tubedet.batch.remote_videos import RemoteTree
         from tubedet.batch.wanted import Wanted
         from tubedet.writers.formats import output_suffixes
 
         refuse_empty_names((*self.videos, self.output))
-        folder = Path(self.output)
+        folder = Path(self.output)  # or an address
         if folder.suffix.lower() in FILE_SUFFIXES and not folder.exists():
             raise UsageError(
                 f"-o {self.output}: expected a folder, found the name of a file; --name names "
                 "the results in it"
             )
         suffixes = () if self.rows_to else output_suffixes(self.kind, self.formats)
-        with stdin_as_file(self.videos) as inputs:
+        with (
+            RemoteTree() as remote,
+            remote.mirror.named(),
+            stdin_as_file(remote.inputs(self.videos)) as inputs,
+        ):
+            folder = remote.output(self.output)
             found = find_videos(
                 inputs,
                 folder,
@@ -92,6 +98,7 @@ class VideoCommand:
                 shown_as={path: name for path, name in inputs.items() if name},
                 wanted=Wanted(self.include, self.exclude),
             )
+            found = remote.located(found)
             several = found.of_folders or len(found.jobs) > 1
             is_job = self.rows_to is None and several
             if not several and not found.left_out:
@@ -99,6 +106,8 @@ class VideoCommand:
                 check_readable(found.jobs[0], self.video_stream)
             existing = GO_ON if is_job and self.existing == Existing() else self.existing
             process = self._process_with(load, found.jobs, existing, is_job=is_job)
+            if is_job:
+                remote.fetch(folder / MANIFEST)
             manifest = Manifest(folder, self.kind) if is_job else None
             view = RunView(
                 quiet=self.quiet,
@@ -111,8 +120,10 @@ class VideoCommand:
             def events_of(stop: "StopRequest") -> "Generator[Event]":
                 if manifest is None:
                     return process(stop)
-                view.note_left_out(manifest.notes)
-                return manifest.recorded(found.jobs, inputs, process(stop))
+                view.note_left_out(remote.mirror.notes_as_addresses(manifest.notes))
+                places = map(remote.shown, inputs)
+                recorded = manifest.recorded(found.jobs, places, process(stop))
+                return remote.kept(manifest.path, recorded)
 
             run_batch(events_of, view, found, strict=self.strict, fail_fast=self.fail_fast)
 
