@@ -111,6 +111,13 @@ def test_a_node_that_does_not_fit_says_so(tmp_path: Path, load: LoadOnce) -> Non
     assert "No such file or directory" in str(wrong.error)
 
 
+def test_where_no_path_is_the_drivers_its_folder_need_not_be_there(
+    tmp_path: Path, load: LoadOnce
+) -> None:
+    setup = replace(setup_of(load, tmp_path), working_folder=None)
+    assert [type(each) for each in load_in_task(setup, job_in(tmp_path))] == [NetworkLoaded]
+
+
 def test_what_is_wrong_with_the_network_is_sent(tmp_path: Path, load: LoadOnce) -> None:
     def fail(device: str, told: object) -> NewWork:
         raise WeightsError("damaged")

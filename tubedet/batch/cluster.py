@@ -179,7 +179,11 @@ class _Run:
         self._room, self._ray, self._stop, self._told = room, room.ray, stop, told
         self._first, self._queue = jobs[0], VideoQueue(jobs)
         part_s = PART_S if room.places > 1 else None
-        self._setup = TaskSetup(worker=setup, working_folder=str(Path.cwd()), part_s=part_s)
+        self._setup = TaskSetup(
+            worker=setup,
+            working_folder=None if all(map(_is_elsewhere, jobs)) else str(Path.cwd()),
+            part_s=part_s,
+        )
         self._at_work: dict[Any, VideoStarted | _Parts] = {}
         self._in_parts: deque[_Parts] = deque()
         self._nodes, self._told_to_stop = "", False
@@ -319,7 +323,7 @@ class _Run:
                 self._told(text)
             case InParts(parts=parts):
                 self._in_parts.append(_Parts(started, deque(parts), len(parts)))
-            case VideoDone(outputs=(*_, meta)) if not meta.exists():
+            case VideoDone(job=VideoJob(remote=None), outputs=(*_, meta)) if not meta.exists():
                 self.wrong_for_all = self.wrong_for_all or UsageError(
                     f"{meta}: was written by another node, but is not to be seen here; choose an "
                     "-o that all nodes share"
@@ -382,6 +386,11 @@ class Room:
         """CPUs and GPUs of every node that is there."""
         resources = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         return [(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources]
+
+
+def _is_elsewhere(job: VideoJob) -> bool:
+    """Whether neither the video nor its results are among the files of the nodes."""
+    return job.remote is not None and bool(job.remote.source and job.remote.folder)
 
 
 def _reason(error: Exception) -> str:

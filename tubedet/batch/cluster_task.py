@@ -37,14 +37,14 @@ class TaskSetup:
 
     Attributes:
         worker: as for workers on this machine.
-        working_folder: of the driver, where relative paths begin.
+        working_folder: of the driver, where relative paths begin; None where there are none.
         part_s: a video of twice as many seconds or more is done in parts of about so many; None
             where all go as a whole.
         version: of tubedet at the driver.
     """
 
     worker: WorkerSetup
-    working_folder: str
+    working_folder: str | None
     part_s: float | None = None
     version: str = __version__
 
@@ -136,7 +136,9 @@ def _parts_of(batch: Batch, job: VideoJob, part_s: float | None) -> tuple[FrameP
     """The parts of a video; none if it goes as a whole, or if something is wrong with it."""
     with suppress(TubedetError):
         work = batch.new_work(job, None)
-        if part_s is not None and isinstance(work, DetectionWork) and work.can_be_split:
+        # Every part would have to be fetched with all of the video.
+        is_here = not (job.remote and job.remote.source)
+        if part_s and is_here and isinstance(work, DetectionWork) and work.can_be_split:
             todo = batch.todo(job, begun=True)
             if todo.formats:
                 work = batch.new_work(job, todo.earlier)
@@ -160,7 +162,7 @@ def batch_of(setup: TaskSetup) -> Batch:
             "nodes"
         )
     try:
-        os.chdir(setup.working_folder)
+        os.chdir(setup.working_folder or ".")
     except OSError as error:
         raise UsageError(
             f"node {node}: expected the folder {setup.working_folder} of the driver "
