@@ -28,7 +28,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 ROOT = Path(__file__).parents[2]
 FULL_SIZE = "TUBEDET_FULL_JOB" in os.environ
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # otherwise whatever else runs on the machine comes first
+}
 OF_A_MOMENT = {"at", "seconds"}
 
 
