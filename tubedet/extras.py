@@ -7,6 +7,7 @@ from tubedet.errors import UsageError
 
 EXTRA_OF = {
     "defusedxml": "train",
+    "fsspec": "cluster",
     "h5py": "h5",
     "matplotlib": "train",
     "onnx": "onnx",
@@ -14,6 +15,7 @@ EXTRA_OF = {
     "onnxscript": "onnx",
     "platformdirs": "onnx",
     "pyarrow": "formats",
+    "ray": "cluster",
     "scipy": "train",
     "tensorboard": "train",
 }

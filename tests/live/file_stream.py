@@ -43,8 +43,10 @@ class FileStream(VideoReader):
         start: Moment | None = None,
         end: Moment | None = None,
         stop: Callable[[], bool] = lambda: False,
+        *,
+        with_pictures: bool = True,
     ) -> Iterator[VideoFrame]:
-        for frame in super().frames(start, end, stop):
+        for frame in super().frames(start, end, stop, with_pictures=with_pictures):
             if stop():
                 return
             if self._before_frame:

@@ -103,7 +103,7 @@ def what_is_left(
     notes: tuple[Note, ...] = ()
     if existing.resume and work.kind == "boxes" and earlier is None and left.exists():
         reason = "its rows do not fit, or are not there as they were left"
-        notes = (Note(f"{left}: {reason}, so the video is begun anew"),)
+        notes = (Note(f"{left.name}: {reason}, so the video is begun anew"),)
     replaced = frozenset(ours & set(missing))
     return Todo(formats=tuple(missing), earlier=earlier, overwrite=replaced or False, notes=notes)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from tubedet.batch.remote_results import read_meta
 from tubedet.batch.video_record import Status, VideoRecord
 from tubedet.errors import OutputError, in_one_line
 from tubedet.notes import Note
@@ -24,7 +25,6 @@ from tubedet.run.jobs import VideoJob
 from tubedet.run.video_run import asked_for, identity_of
 from tubedet.run.work import Work
 from tubedet.writers.formats import META_SUFFIXES, Kind
-from tubedet.writers.run_meta import RunMeta
 
 MANIFEST = "tubedet.manifest.jsonl"
 
@@ -108,7 +108,7 @@ class Manifest:
 
         Args:
             jobs: all videos of the run.
-            inputs: what they were found in.
+            inputs: what they were found in, absolute, or addresses.
             events: of the run, `NetworkLoaded` first.
 
         Raises:
@@ -159,19 +159,20 @@ class Manifest:
 
         Of what is done the results are still there.
         """
-        asked, below = {self._key(job) for job in jobs}, [each.absolute() for each in inputs]
+        asked, below = {self._key(job) for job in jobs}, list(inputs)
         for key, known in self._records.items():
             is_ours = any(Path(known.path).is_relative_to(each) for each in below)
             if known.status not in ("done", "left out") and key not in asked and is_ours:
                 yield replace(known, status="left out")
 
     def _of(self, job: VideoJob, status: Status) -> VideoRecord:
+        is_elsewhere = job.remote and job.remote.source
         return VideoRecord(
             video=job.video,
             kind=self._kind,
             results=self._key(job)[1],
-            path=str(job.source.absolute()),
-            source=identity_of(job.source),
+            path=job.shown_as if is_elsewhere else str(job.source.absolute()),
+            source=_identity_of(job),
             settings_sha256=self._network.settings_sha256,
             weights_sha256=self._network.weights_sha256,
             status=status,
@@ -179,7 +180,7 @@ class Manifest:
 
     def _of_run(self, done: VideoDone, status: Status) -> VideoRecord:
         """As the meta tells it, whose path comes last; it knows more than the run."""
-        meta = RunMeta.read(done.outputs[-1]) if done.outputs else None
+        meta = read_meta(done.job, done.outputs[-1].name) if done.outputs else None
         record = replace(
             self._of(done.job, status),
             notes=tuple({"text": note.text, "loss": note.loss} for note in done.notes),
@@ -190,7 +191,7 @@ class Manifest:
 
     def _of_results(self, job: VideoJob) -> list[VideoRecord]:
         """Of whole results that are there although the manifest does not tell of them."""
-        meta = RunMeta.read(job.folder / f"{job.stem}{META_SUFFIXES[self._kind]}")
+        meta = read_meta(job, f"{job.stem}{META_SUFFIXES[self._kind]}")
         if meta is None or not meta.complete:  # another run is writing them
             return []
         record = replace(
@@ -247,6 +248,12 @@ def network_loaded(job: VideoJob, work: Work) -> NetworkLoaded:
     settings = {name: value for name, value in asked.items() if name not in ("source", "weights")}
     text = json.dumps(settings, sort_keys=True)
     return NetworkLoaded(hashlib.sha256(text.encode()).hexdigest(), work.weights_sha256)
+
+
+def _identity_of(job: VideoJob) -> dict[str, int]:
+    if job.remote and job.remote.source:
+        return {"bytes": job.remote.source_bytes, "modified_ns": job.remote.modified_ns}
+    return identity_of(job.source)
 
 
 def _made(record: VideoRecord) -> tuple[object, ...]:

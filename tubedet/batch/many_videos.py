@@ -5,11 +5,13 @@ A video that fails doesn't stop the others. Nothing is printed: events tell what
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TextIO
 
 from tubedet.batch.earlier_results import Existing, Todo, what_is_left
+from tubedet.batch.remote_copy import fetched, require_source, stand_ins
+from tubedet.batch.remote_files import StoppedError
 from tubedet.errors import OutputError, TubedetError, UsageError, WeightsError
 from tubedet.pipeline import process_video, stream_video
 from tubedet.run.earlier_rows import EarlierRows
@@ -53,8 +55,14 @@ class Batch:
         return (WeightsError, UsageError, *([OutputError] if self.rows_to else []))
 
     def todo(self, job: VideoJob, *, begun: bool) -> Todo:
-        """What is left to do of a video, see `what_is_left`; killed runs' leftovers are removed."""
+        """What is left to do of a video, see `what_is_left`; killed runs' leftovers are removed.
+
+        Where its files are elsewhere this is told by their sizes, and nothing is removed.
+        """
         work = self.new_work(job, None)
+        if job.remote:
+            with stand_ins(job, work.kind) as local:
+                return self.todo(local, begun=begun)
         clear_after_kill(work.kind, job.folder, job.stem)
         return what_is_left(job, work, self.formats, self.existing, begun=begun)
 
@@ -105,7 +113,13 @@ def refuse_existing(batch: Batch) -> None:
 
 
 def check_readable(job: VideoJob, video_stream: int | None = None) -> None:
-    """Raise VideoError if the source is no video, or a folder without any."""
+    """Raise VideoError if the source is no video, or a folder without any.
+
+    Of one that is elsewhere, if nothing is there.
+    """
+    if job.remote and job.remote.source:
+        require_source(job)
+        return
     with _called_by_its_name(job):
         VideoReader(job.source, video_stream=video_stream).close()
 
@@ -163,6 +177,9 @@ def _called_by_its_name(job: VideoJob) -> Iterator[None]:
 
 
 def _process(batch: Batch, job: VideoJob, stop: StopRequest) -> Generator[Event]:
+    if job.remote:
+        yield from _process_elsewhere(batch, job, stop)
+        return
     if batch.rows_to is not None:
         yield from stream_video(job, batch.new_work(job, None), batch.rows_to, stop=stop)
         return
@@ -187,3 +204,25 @@ def _process(batch: Batch, job: VideoJob, stop: StopRequest) -> Generator[Event]
                     f"{event.needed} bytes, found {event.free}; make room, or choose another -o"
                 )
             yield event
+
+
+def _process_elsewhere(batch: Batch, job: VideoJob, stop: StopRequest) -> Generator[Event]:
+    """Process a video whose file or results are elsewhere, which is not fetched for nothing."""
+    kind = None if batch.rows_to else batch.new_work(job, None).kind
+    if kind and _is_done(batch, job):
+        yield VideoSkipped(job, "its outputs are there")
+        return
+    with (
+        suppress(StoppedError),
+        fetched(job, kind, stop) as copy,
+        closing(_process(batch, copy.job, stop)) as events,
+    ):
+        for event in events:
+            yield copy.told(event)
+
+
+def _is_done(batch: Batch, job: VideoJob) -> bool:
+    try:
+        return not batch.todo(job, begun=True).formats
+    except TubedetError:  # met again, and told, when all is here
+        return False

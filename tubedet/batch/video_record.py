@@ -20,7 +20,7 @@ class VideoRecord:
         video: as in the rows' `video` column.
         kind: of the results.
         results: their first part, below the folder of the manifest, with "/".
-        path: of the source, absolute.
+        path: of the source, absolute; its address if it is elsewhere.
         source: `bytes` and `modified_ns`, as in the meta.
         settings_sha256: of what changes a result; None where no network was loaded.
         weights_sha256: as in the meta.

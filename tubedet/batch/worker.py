@@ -59,6 +59,17 @@ class WorkerSetup:
     existing: Existing
     spreadsheet_safe: bool
 
+    def batch(self, new_work: NewWork) -> Batch:
+        """What a worker makes of its videos, once its network is loaded."""
+        return Batch(
+            jobs=(),
+            new_work=new_work,
+            formats=self.formats,
+            existing=self.existing,
+            spreadsheet_safe=self.spreadsheet_safe,
+            needs_room=True,
+        )
+
 
 class Stop(Enum):
     """How the video at work should end: after the frame at work, or without it."""
@@ -115,7 +126,7 @@ def work(pipe: Connection, setup: WorkerSetup, number: int) -> None:
     except BrokenPipeError:  # the parent is gone
         pass
     except Exception as error:
-        pipe.send(WrongForAll(_portable(error)))
+        pipe.send(WrongForAll(portable(error)))
 
 
 def _messages(
@@ -127,14 +138,7 @@ def _messages(
 ) -> Generator[Event | Free]:
     torch.set_num_threads(max(1, torch.get_num_threads() // setup.workers))
     new_work = setup.load(device_of(setup.device, number), told)
-    batch = Batch(
-        jobs=(),
-        new_work=new_work,
-        formats=setup.formats,
-        existing=setup.existing,
-        spreadsheet_safe=setup.spreadsheet_safe,
-        needs_room=True,
-    )
+    batch = setup.batch(new_work)
     is_first = True
     while (job := jobs.get()) is not None:
         if is_first:
@@ -156,11 +160,14 @@ def _rarer(events: Generator[Event]) -> Generator[Event]:
             if time.monotonic() - latest < SECONDS_A_FRAME_MESSAGE:
                 continue
             latest = time.monotonic()
-        yield (
-            replace(event, error=_portable(event.error))
-            if isinstance(event, VideoFailed)
-            else event
-        )
+        yield as_sent(event)
+
+
+def as_sent(event: Event) -> Event:
+    """The event as another process can read it."""
+    if isinstance(event, VideoFailed):
+        return replace(event, error=portable(event.error))
+    return event
 
 
 def _listen(pipe: Connection, jobs: "SimpleQueue[VideoJob | None]", stop: StopRequest) -> None:
@@ -189,7 +196,7 @@ def _interrupt_main_thread() -> None:
         _thread.interrupt_main(INTERRUPT)
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error as it can be sent, with where it comes from as a note."""
     error.add_note("".join(traceback.format_exception(error)))
     try:

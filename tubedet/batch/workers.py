@@ -40,7 +40,7 @@ class _Worker:
         self._process = context.Process(
             target=work, args=(its_end, setup, number), name=f"tubedet worker {number + 1}"
         )
-        with _signals_kept_away():
+        with signals_kept_away():
             self._process.start()
         its_end.close()  # so that its death closes the pipe
 
@@ -221,7 +221,7 @@ class _Pool:
 
 
 @contextmanager
-def _signals_kept_away() -> Iterator[None]:
+def signals_kept_away() -> Iterator[None]:
     """A process that is started inside the block is not reached by signals that ask to end.
 
     They go to all processes of a terminal, but what is to be done is the parent's to say; a worker

@@ -148,7 +148,7 @@ class RunView(_BarView):
         self._debug, self._is_job = debug, is_job
         self.failures: list[Exception] = []
         self.lossy = 0
-        self._outputs: list[Path] = []
+        self._outputs: list[str] = []
         self._kept: dict[VideoJob, VideoDone] = {}
         self._in_lines = self._of_many = False
         found = ("with a box",) if finds_boxes else ()
@@ -203,19 +203,18 @@ class RunView(_BarView):
         """Show the table, and where the results are."""
         # Flow depends on no earlier frame, and stdin is another file every time.
         goes_on = any(
-            kept.outputs and kept.found is not None and not kept.job.shown_as
+            kept.outputs and kept.found is not None and (kept.job.remote or not kept.job.shown_as)
             for kept in self._kept.values()
         )
         for kept in list(self._kept.values()):
             self._finish(kept, "stopped early")
         if self._table.row_count and not self._in_lines:
             self._console.print(self._table)
-        folders = {str(path.parent) for path in self._outputs}
         if self._table.row_count == 1:
-            for path in self._outputs:
-                _print_line(self._console, str(path))
-        elif folders:
-            _print_line(self._console, f"Results are in {os.path.commonpath(folders)}")
+            for name in self._outputs:
+                _print_line(self._console, name)
+        elif self._outputs:
+            _print_line(self._console, f"Results are in {_folder_of(self._outputs)}")
         if goes_on:
             command = "The same command" if self._is_job else "The same command with --resume"
             _print_line(self._console, f"{command} goes on from there")
@@ -225,7 +224,7 @@ class RunView(_BarView):
         found = [] if done.found is None else [str(done.found)]
         speed = f"{done.frames / max(done.seconds, 1e-9):.1f}"
         self._close(done.job, str(done.frames), *found, speed, result)
-        self._outputs += done.outputs
+        self._outputs += map(done.job.output_name, done.outputs)
         for note in done.notes:
             self._note(f"{done.job.video}: {note.text}")
         self._kept.pop(done.job, None)
@@ -237,7 +236,7 @@ class RunView(_BarView):
             if self._of_many:
                 complain(explain(error, offer_debug=not self._debug))
             if (kept := self._kept.pop(job, None)) and kept.outputs:
-                names = ", ".join(str(path) for path in kept.outputs)
+                names = ", ".join(map(job.output_name, kept.outputs))
                 complain(f"{job.name}: {kept.frames} frames were done and are kept: {names}")
         self.failures.append(error)
         self._close(job, *self._blanks, "failed")
@@ -344,6 +343,13 @@ def _print_line(console: Console, line: str, style: str | None = None) -> None:
 def _shown(text: str) -> Text:
     """A text in one line that does to a terminal what it says and nothing else."""
     return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+
+
+def _folder_of(names: Sequence[str]) -> str:
+    """The folder that holds all of these, at an address or here."""
+    scheme, mark, _ = names[0].rpartition("://")
+    folders = {str(Path(name.removeprefix(scheme + mark)).parent) for name in names}
+    return scheme + mark + os.path.commonpath(folders)
 
 
 def _gigabytes(size: int) -> str:

@@ -32,7 +32,8 @@ def detect(
     resume: options.Resume = False,
     include: options.Include = None,
     exclude: options.Exclude = None,
-    workers: options.Workers = 1,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
     fail_fast: options.FailFast = False,
     strict: options.Strict = False,
     start: options.Start = None,
@@ -86,7 +87,8 @@ def detect(
                 "--resume": resume,
                 "--include": bool(include),
                 "--exclude": bool(exclude),
-                "--workers": workers > 1,
+                "--workers": workers is not None,
+                "--ray": ray is not None,
                 "--fail-fast": fail_fast,
                 "--start": start is not None,
                 "--flow-images": flow_images is not None,
@@ -112,7 +114,8 @@ def detect(
             "-o -": to_stdout,
         }
     )
-    refuse_both({"--workers": workers > 1, "-o -": to_stdout})
+    refuse_both({"--workers": (workers or 1) > 1, "-o -": to_stdout})
+    refuse_both({"--ray": ray is not None, "-o -": to_stdout})
     refuse_both({"--max-boxes": max_boxes is not None, "--all-boxes": all_boxes})
     chosen = _choose_formats(formats, to_stdout=to_stdout)
     if not link and (linked := next((name for name in chosen if name in LINKED_FORMATS), None)):
@@ -172,6 +175,7 @@ def detect(
         include=include or (),
         exclude=exclude or (),
         workers=workers,
+        ray=ray,
         fail_fast=fail_fast,
         rows_to=_stdout() if to_stdout else None,
         spreadsheet_safe=spreadsheet_safe,

@@ -14,7 +14,8 @@ Videos = Annotated[
     Argument(
         metavar="VIDEO|FOLDER",
         help="Video files, folders that are searched for videos, folders or patterns of images "
-        "(frames/%05d.jpg), or - for a video on stdin; with --live a camera or an address.",
+        "(frames/%05d.jpg), addresses of these elsewhere (s3://bucket/folder), or - for a video "
+        "on stdin; with --live a camera or the address of a stream.",
     ),
 ]
 
@@ -24,7 +25,8 @@ OutputFolder = Annotated[
         "--output",
         "-o",
         metavar="FOLDER",
-        help="Where the results go, made if absent; - for JSON lines on stdout.",
+        help="Where the results go, made if absent, or an address such as s3://bucket/results; - "
+        "for JSON lines on stdout.",
         show_default=DEFAULT_FOLDER,
         rich_help_panel=OUTPUT,
     ),
@@ -83,12 +85,23 @@ Exclude = Annotated[
     ),
 ]
 Workers = Annotated[
-    int,
+    int | None,
     Option(
         min=1,
         metavar="N",
         help="Process N videos at a time, with a network each: one for each GPU, or on a CPU for "
         "each pair of cores, which they share.",
+        show_default="1; with --ray as many as there is room for",
+        rich_help_panel=FOLDERS,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    Option(
+        metavar="ADDRESS|local",
+        help="Process the videos on a Ray cluster, on one of whose nodes this is run: HOST:PORT of "
+        "its head, auto for the one that runs here, or local for one that is started here; takes "
+        "tubedet[cluster].",
         rich_help_panel=FOLDERS,
     ),
 ]

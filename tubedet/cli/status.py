@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Option
@@ -15,11 +14,11 @@ TO_DO = ("partial", "waiting", "failed")
 CALLED = {"partial": "stopped early"}
 
 Folder = Annotated[
-    Path,
+    str,
     Argument(
         metavar="FOLDER",
         help="Where the results of `tubedet detect` or `tubedet flow` over a folder, or several "
-        "videos, are.",
+        "videos, are; also an address such as s3://bucket/results.",
         show_default="tubedet-output",
     ),
 ]
@@ -28,21 +27,25 @@ AsJson = Annotated[
 ]
 
 
-def status(folder: Folder = Path("tubedet-output"), *, as_json: AsJson = False) -> None:
+def status(folder: Folder = "tubedet-output", *, as_json: AsJson = False) -> None:
     """Say what became of every video of a folder, also while a run is going on.
 
     It reads tubedet.manifest.jsonl there, and loads no network.
     """
     from tubedet.batch.folder_search import some_of
     from tubedet.batch.manifest import MANIFEST, ManifestContent
+    from tubedet.batch.remote_videos import RemoteTree
 
-    path = folder / MANIFEST
-    if not path.exists():
-        raise UsageError(
-            f"{path}: expected what a run over a folder or several videos has left, found nothing; "
-            "name the folder that was given as -o"
-        )
-    content = ManifestContent.read(path)
+    with RemoteTree() as remote, remote.mirror.named():
+        local_path = remote.output(folder) / MANIFEST
+        remote.fetch(local_path)
+        path = remote.mirror.as_addresses(str(local_path))
+        if not local_path.exists():
+            raise UsageError(
+                f"{path}: expected what a run over a folder or several videos has left, found "
+                "nothing; name the folder that was given as -o"
+            )
+        content = ManifestContent.read(local_path)
     if content.torn_bytes:
         complain(f"{path}: its last line is torn and left out; the next run cuts it off")
     if content.strange_lines:
@@ -53,7 +56,7 @@ def status(folder: Folder = Path("tubedet-output"), *, as_json: AsJson = False) 
         by_status[each.status].append(each)
     if as_json:
         told = {
-            "manifest": str(path),
+            "manifest": path,
             "counts": {name: len(those) for name, those in by_status.items()},
             "frames": sum(each.frames for each in records),
             "seconds": round(sum(each.seconds or 0 for each in records), 3),

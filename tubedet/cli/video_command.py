@@ -26,7 +26,7 @@ class VideoCommand:
     """A command over videos, as its options say it.
 
     Attributes:
-        videos: files, folders, patterns of images, or "-".
+        videos: files, folders, patterns of images, or "-"; or addresses of these.
         output: folder of the results.
         kind: of the results; `formats` are of that kind.
         existing: what may be done with results that are there.
@@ -34,7 +34,8 @@ class VideoCommand:
         video_stream: number of the video stream, from 1.
         device: of the network, as `load_detector` takes it.
         include, exclude: see `Wanted`.
-        workers: so many videos at a time.
+        workers: so many videos at a time; None for one, or on Ray for what there is room for.
+        ray: address of a Ray cluster, see `process_on_ray`; None for this machine.
         fail_fast: the first failure ends the run.
         rows_to: stream of JSON lines instead of files.
         spreadsheet_safe: text that looks like a formula is marked in CSV.
@@ -52,7 +53,8 @@ class VideoCommand:
     device: str
     include: Sequence[str]
     exclude: Sequence[str]
-    workers: int
+    workers: int | None
+    ray: str | None
     fail_fast: bool
     rows_to: TextIO | None = None
     spreadsheet_safe: bool = False
@@ -68,16 +70,21 @@ class VideoCommand:
         """
         from tubedet.batch.earlier_results import GO_ON, Existing
         from tubedet.batch.find_videos import find_videos
-        from tubedet.batch.manifest import Manifest
+        from tubedet.batch.manifest import MANIFEST, Manifest
         from tubedet.batch.many_videos import check_readable
+        from tubedet.batch.remote_videos import RemoteTree
         from tubedet.batch.wanted import Wanted
         from tubedet.writers.formats import output_suffixes
 
         refuse_empty_names((*self.videos, self.output))
-        folder = Path(self.output)
         refuse_file_name(self.output)
         suffixes = () if self.rows_to else output_suffixes(self.kind, self.formats)
-        with stdin_as_file(self.videos) as inputs:
+        with (
+            RemoteTree() as remote,
+            remote.mirror.named(),
+            stdin_as_file(remote.inputs(self.videos)) as inputs,
+        ):
+            folder = remote.output(self.output)
             found = find_videos(
                 inputs,
                 folder,
@@ -86,6 +93,7 @@ class VideoCommand:
                 shown_as={path: name for path, name in inputs.items() if name},
                 wanted=Wanted(self.include, self.exclude),
             )
+            found = remote.located(found)
             several = found.of_folders or len(found.jobs) > 1
             is_job = self.rows_to is None and several
             if not several and not found.left_out:
@@ -93,6 +101,8 @@ class VideoCommand:
                 check_readable(found.jobs[0], self.video_stream)
             existing = GO_ON if is_job and self.existing == Existing() else self.existing
             process = self._process_with(load, found.jobs, existing, is_job=is_job)
+            if is_job:
+                remote.fetch(folder / MANIFEST)
             manifest = Manifest(folder, self.kind) if is_job else None
             view = RunView(
                 quiet=self.quiet,
@@ -105,8 +115,10 @@ class VideoCommand:
             def events_of(stop: "StopRequest") -> "Generator[Event]":
                 if manifest is None:
                     return process(stop)
-                view.note_left_out(manifest.notes)
-                return manifest.recorded(found.jobs, inputs, process(stop))
+                view.note_left_out(remote.mirror.notes_as_addresses(manifest.notes))
+                places = map(remote.shown, inputs)
+                recorded = manifest.recorded(found.jobs, places, process(stop))
+                return remote.kept(manifest.path, recorded)
 
             run_batch(events_of, view, found, strict=self.strict, fail_fast=self.fail_fast)
 
@@ -123,19 +135,26 @@ class VideoCommand:
         from tubedet.batch.manifest import network_loaded
         from tubedet.batch.many_videos import Batch, process_videos, refuse_existing
         from tubedet.batch.worker import WorkerSetup
-        from tubedet.batch.workers import process_in_workers
 
         told: Callable[[str], None] = (lambda _: None) if self.quiet else mention
-        if (workers := min(self.workers, len(jobs))) > 1:
-            setup = WorkerSetup(
-                load=load,
-                device=self.device,
-                workers=workers,
-                kind=self.kind,
-                formats=tuple(self.formats),
-                existing=existing,
-                spreadsheet_safe=self.spreadsheet_safe,
-            )
+        workers = min(self.workers or 1, len(jobs))
+        setup = WorkerSetup(
+            load=load,
+            device=self.device,
+            workers=workers,
+            kind=self.kind,
+            formats=tuple(self.formats),
+            existing=existing,
+            spreadsheet_safe=self.spreadsheet_safe,
+        )
+        if self.ray is not None:
+            from tubedet.batch.cluster import Cluster, process_on_ray
+
+            cluster = Cluster(self.ray, at_most=self.workers, with_logs=self.debug)
+            return lambda stop: process_on_ray(jobs, setup, stop, told, cluster)
+        if workers > 1:
+            from tubedet.batch.workers import process_in_workers
+
             return lambda stop: process_in_workers(jobs, setup, stop, told)
         batch = Batch(
             jobs=jobs,

@@ -156,6 +156,16 @@ class DetectionWork:
         """
         return self.plan.stride == self.plan.batch_size == 1 and self._flow_images is None
 
+    def with_parts(self, parts: Iterable[PartFound]) -> "DetectionWork":
+        """The same work, of a video in whose parts this was found."""
+        return DetectionWork(
+            self._detector,
+            self.plan,
+            flow_images=self._flow_images,
+            earlier=self._earlier,
+            parts=parts,
+        )
+
     def resume_state(self) -> dict[str, Any]:
         """The linker's, as it was behind the latest result."""
         return self._state

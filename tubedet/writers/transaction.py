@@ -72,7 +72,7 @@ class OutputTransaction:
         with output_errors(self._meta_path):
             target.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock = RunLock(target.hidden_path(f".{kind}.lock"), self._meta_path)
+            self._lock = RunLock(lock_path(target.folder, target.stem, kind), self._meta_path)
         except BaseException:
             self._remove_made_folders()
             raise
@@ -350,6 +350,11 @@ class OutputTransaction:
                 folder.rmdir()
 
 
+def lock_path(folder: Path, stem: str, kind: Kind) -> Path:
+    """The hidden file that is there while a run is at work on a video's outputs, or was killed."""
+    return hidden_path(folder, stem, f".{kind}.lock")
+
+
 def clear_after_kill(kind: Kind, folder: Path, stem: str) -> None:
     """Remove what a killed run has left of a video's outputs; nothing if a run is at work there.
 
@@ -358,11 +363,11 @@ def clear_after_kill(kind: Kind, folder: Path, stem: str) -> None:
     Raises:
         OutputError: if something cannot be removed.
     """
-    lock_path = hidden_path(folder, stem, f".{kind}.lock")
-    if not Writer.files_of(lock_path):  # it is the first to come, and the last to go
+    lock = lock_path(folder, stem, kind)
+    if not Writer.files_of(lock):  # it is the first to come, and the last to go
         return
     meta_path = hidden_path(folder, stem, META_SUFFIXES[kind])
-    with suppress(BeingWrittenError), RunLock(lock_path, folder / f"{stem}{META_SUFFIXES[kind]}"):
+    with suppress(BeingWrittenError), RunLock(lock, folder / f"{stem}{META_SUFFIXES[kind]}"):
         if announced := Results.read(kind, meta_path):
             announced.delete_outputs()
         for suffix in {s for each in WRITERS[kind].values() for s in each.hidden_suffixes()}:
