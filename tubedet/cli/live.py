@@ -104,6 +104,7 @@ class LiveCommand:
 
     def _detect(self, asked: "_Asked", stream: "LiveStream", work: "Work", view: LiveView) -> None:
         from tubedet.live.event_hooks import EventHook
+        from tubedet.live.killed_segments import notes_on_killed
         from tubedet.live.live_run import LiveRun
         from tubedet.live.live_status import LiveStatus
         from tubedet.live.recordings import Recordings
@@ -126,6 +127,8 @@ class LiveCommand:
                 stop=stop,
             )
             view.begin(status)
+            for note in notes_on_killed(work.kind, plan.folder, plan.stem) if plan else ():
+                view.note(note)
             with closing(run.frames()) as frames:
                 for _ in frames:
                     view.frame_done()
