@@ -12,19 +12,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 from tests.coded_pictures import coded_picture
 
 Spans = Sequence[tuple[float, float]]
+VIDEO_TYPE, JPEGS_TYPE = "video/mp2t", "multipart/x-mixed-replace; boundary=ffmpeg"
 SPEED = {"preset": "ultrafast", "tune": "zerolatency", "bf": "0"}
 
 
 class LiveServer:
-    """Serves H.264 in MPEG-TS at `address` from the beginning of its block to the end.
+    """Serves H.264 in a transport stream at `address` from the beginning of its block to the end.
 
     Args:
         fps: of the pictures, which come in real time.
@@ -38,6 +40,7 @@ class LiveServer:
         sizes: (width, height) of the pictures of the first connection, the second and so on; the
             last one stays.
         pictures: after so many of a connection, it ends.
+        has_times: else it serves JPEGs one after another, as simple network cameras do.
     """
 
     def __init__(
@@ -52,10 +55,11 @@ class LiveServer:
         clock_rate: float = 1.0,
         sizes: Sequence[tuple[int, int]] = ((320, 240),),
         pictures: int | None = None,
+        has_times: bool = True,
     ) -> None:
         self.fps, self.burst_s, self.jitter_s = fps, burst_s, jitter_s
         self.clock_s, self.clock_rate = clock_s, clock_rate
-        self.sizes, self.pictures = sizes, pictures
+        self.sizes, self.pictures, self.has_times = sizes, pictures, has_times
         self._away, self._stalled = away, list(stalled)
         self.connections = 0
         self.is_closed = False
@@ -109,7 +113,7 @@ class LiveServer:
         self.connections += 1
         request.close_connection = True
         request.send_response(200)
-        request.send_header("Content-Type", "video/mp2t")
+        request.send_header("Content-Type", VIDEO_TYPE if self.has_times else JPEGS_TYPE)
         request.end_headers()
         with suppress(OSError):
             self._play(request)
@@ -118,14 +122,17 @@ class LiveServer:
         width, height = self.sizes[min(self.connections, len(self.sizes)) - 1]
         options = {"flush_packets": "1"}
         first = max(0, int((monotonic() - self.began - self.burst_s) * self.fps) + 1)
-        with av.open(request.wfile, "w", format="mpegts", options=options) as output:
-            stream = output.add_stream("libx264", self.fps, options={**SPEED, "g": str(self.fps)})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        container, codec = ("mpegts", "libx264") if self.has_times else ("mpjpeg", "mjpeg")
+        with av.open(request.wfile, "w", format=container, options=options) as output:
+            stream = cast(VideoStream, output.add_stream(codec, self.fps))
+            stream.options = {**SPEED, "g": str(self.fps)} if self.has_times else {}
+            stream.width, stream.height = width, height
+            stream.pix_fmt = "yuv420p" if self.has_times else "yuvj420p"
             stream.codec_context.time_base = Fraction(1, 90_000)
             for number in self._due(first):
                 grey = np.frombuffer(coded_picture(number, width, height), np.uint8)
                 drawn = av.VideoFrame.from_ndarray(grey.reshape(height, width), "gray")
-                picture = drawn.reformat(format="yuv420p")
+                picture = drawn.reformat(format=stream.pix_fmt)
                 picture.pts, picture.time_base = self._pts(number, first), Fraction(1, 90_000)
                 output.mux(stream.encode(picture))
 

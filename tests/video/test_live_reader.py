@@ -80,6 +80,17 @@ def test_frames_of_a_live_stream_have_the_times_at_which_they_were_due() -> None
     assert not reader.outages
 
 
+def test_a_stream_without_times_is_timed_by_what_comes() -> None:
+    """FFmpeg would have it at 25 frames a second."""
+    with LiveServer(fps=12, has_times=False) as server, reader_of(server.address) as reader:
+        frames = list(reader.frames(stop=after(2)))
+        late_s = errors_s(server, reader, frames)
+    assert reader.info.fps == 12
+    assert len(frames) > 15
+    assert max(late_s) - min(late_s) < 2 * ALLOWED_S
+    assert "has no timestamps" in reader.notes()[0].text
+
+
 def test_a_reader_that_is_kept_waiting_drops_the_newest_and_counts_them() -> None:
     """Between the first frame and the last, what is not there was dropped: nothing else is lost."""
     with LiveServer(fps=50) as server, reader_of(server.address) as reader:
@@ -184,6 +195,12 @@ def test_an_address_where_nothing_answers_fails_at_once_and_shows_no_password() 
         error = error.__cause__ or error.__context__
 
 
+def test_a_playlist_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "a.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na0.ts\n")
+    with served(tmp_path) as address, pytest.raises(VideoError, match="playlists are not read"):
+        reader_of(f"{address}/a.m3u8")
+
+
 def test_a_server_that_refuses_is_said() -> None:
     with (
         LiveServer(away=[(0, 100)]) as server,
@@ -192,11 +209,12 @@ def test_a_server_that_refuses_is_said() -> None:
         reader_of(server.address)
 
 
-def test_a_file_on_a_server_is_read_whole_however_slowly(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", frames=30)
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_a_file_on_a_server_is_read_whole_however_slowly(name: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / name, frames=30)
     with (
         served(tmp_path) as address,
-        reader_of(f"{address}/a.mp4") as reader,
+        reader_of(f"{address}/{name}") as reader,
         VideoReader(path) as expected,
     ):
         pairs = list(zip(reader.frames(), expected.frames(), strict=True))

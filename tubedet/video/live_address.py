@@ -9,6 +9,7 @@ PIPE = "-"
 CAMERA = "camera:"
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "srt", "tcp")
 RTSP_SCHEMES = ("rtsp", "rtsps")
+PLAYLISTS = (".m3u8", ".mpd")
 HIDDEN = "***"
 
 _NETWORK = re.compile(rf"(?:{'|'.join(NETWORK_SCHEMES)})://.+", re.IGNORECASE)
@@ -46,6 +47,11 @@ class LiveSource:
     def is_network(self) -> bool:
         """Whether pictures come over a network."""
         return bool(_NETWORK.fullmatch(self.opened))
+
+    @property
+    def is_playlist(self) -> bool:
+        """Whether the address is that of a list of other addresses, by its name."""
+        return urlsplit(self.name).path.lower().endswith(PLAYLISTS)
 
 
 def live_source_of(text: str) -> LiveSource | None:

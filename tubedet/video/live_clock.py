@@ -11,7 +11,7 @@ All times are whole microseconds.
 from collections import deque
 
 SECOND_US = 1_000_000
-WINDOW_S = 10  # in which at least one picture is not held back; a clock 100 ppm off drifts 1 ms
+WINDOW_S = 10  # seconds with pictures; at 100 ppm, a clock drifts by 1 ms in them
 BEGINNING_US = 5 * SECOND_US  # in which the first picture may turn out to have come late
 SETTLING_US = 2 * SECOND_US  # behind a restart, the clock follows at once what it learns
 SLOW_SLEW, FAST_SLEW = 50, 4  # it then corrects at most one part in so many of each step,
@@ -105,7 +105,7 @@ class LiveClock:
 
 
 class _SlidingMinimum:
-    """The least of what was added in the last `WINDOW_S`, to the second; one number for each."""
+    """The least of what was added in the last `WINDOW_S` in which anything was; one for each."""
 
     def __init__(self) -> None:
         self._least_of_second: deque[tuple[int, int]] = deque(maxlen=WINDOW_S)
@@ -116,8 +116,6 @@ class _SlidingMinimum:
         if least and least[-1][0] == second:
             value = min(value, least.pop()[1])
         least.append((second, value))
-        while least[0][0] <= second - WINDOW_S:
-            least.popleft()
 
     @property
     def value(self) -> int:

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator
+from fractions import Fraction
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -16,6 +17,7 @@ from tubedet.video.live_packets import LivePackets, NothingToSeeError, monotonic
 from tubedet.video.reader import fps_of
 
 STALLED_S = 10  # without anything from the source
+NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS, as of multipart JPEGs: it makes times up
 PROBED_US = 3_000_000  # at most, of the stream, before its first picture
 
 
@@ -45,6 +47,7 @@ class LiveConnection:
 
     Attributes:
         is_whole: it ends by itself, and can be read as slowly as wanted: a file on a server.
+        has_times: its format has times of its own; else it is known only when pictures come.
 
     Raises:
         VideoError: if it cannot be opened, or has no such stream.
@@ -57,12 +60,15 @@ class LiveConnection:
         except VideoError:
             self.container.close()
             raise
-        self.is_whole = source.is_network and bool(self.container.duration)
+        self.is_whole = source.is_network and _is_file(self.container)
+        self.has_times = not self.container.format.flags & NO_TIMESTAMPS
         has_bursts = not self.is_whole and (source.is_network or source.is_pipe)
-        self._packets = LivePackets(self.container, has_bursts=has_bursts)
+        self._packets = LivePackets(
+            self.container, has_bursts=has_bursts, has_times=self.has_times or self.is_whole
+        )
         self._opened_us = monotonic_us()
-        self.fps = fps_of(self.stream)
-        self.decoding = Decoding(self.container, self.stream, self.fps, self._packets)
+        fps = fps_of(self.stream)
+        self.decoding = Decoding(self.container, self.stream, fps, self._packets)
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +80,11 @@ class LiveConnection:
         traceback: TracebackType | None,
     ) -> None:
         self.container.close()
+
+    @property
+    def fps(self) -> Fraction:
+        """The nominal rate, in frames a second; as soon as it can be, the measured one."""
+        return self._packets.measured_fps or fps_of(self.stream)
 
     def pictures(self) -> Iterator[LivePicture]:
         """Pictures as they come, until the source ends.
@@ -90,7 +101,7 @@ class LiveConnection:
                 if self.is_whole:  # read as quickly as wanted: it says itself when a picture is due
                     own_us = int(time_s * 1_000_000)
                     arrived_us = self._opened_us + own_us
-                elif own_s is not None:
+                elif own_s is not None and self.has_times:
                     own_us = int(own_s * 1_000_000)
                 elif own_us is not None:
                     own_us += int(1_000_000 / self.fps)
@@ -129,16 +140,23 @@ def _opened(source: LiveSource) -> InputContainer:
         problem = _in_words(error)
     except av.FFmpegError as error:
         problem = _in_words(error)
+    advice = "check the address, and whether it plays elsewhere"
+    if source.is_playlist:
+        advice = "playlists are not read: give the address of the stream itself"
     # The error itself would show the address with its password in a traceback.
-    raise VideoError(
-        f"{source.name}: expected live video, found none ({problem}); check the address, and "
-        "whether it plays elsewhere"
-    )
+    raise VideoError(f"{source.name}: expected live video, found none ({problem}); {advice}")
+
+
+def _is_file(container: InputContainer) -> bool:
+    """Whether what a server sends has an end; some cameras say that of their endless JPEGs."""
+    return bool(container.duration) or (container.size > 0 and container.format.name != "mpjpeg")
 
 
 def _in_words(error: av.FFmpegError) -> str:
     if isinstance(error, av.error.ExitError):
         return f"nothing came for {STALLED_S} s"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "the FFmpeg in use has no such protocol"
     if error.errno == errno.EIO:
         return "the connection broke off"
     return error.strerror or str(type(error).__name__)

@@ -62,6 +62,7 @@ class LiveFeed:
     Attributes:
         queue: the pictures that wait to be taken; to end it ends the feed.
         clock: of the pictures.
+        info, converter, has_times: known when it has `opened`.
         dropped: pictures that were decoded, but found no room in the queue.
         outages: in the order of time; of one that lasts, `seconds` is None.
         failure: what the thread ended with, if it was an error.
@@ -69,6 +70,7 @@ class LiveFeed:
 
     info: VideoInfo
     converter: PictureConverter
+    has_times: bool
 
     def __init__(
         self, source: LiveSource, video_stream: int | None, told: Callable[[Outage], None]
@@ -211,7 +213,9 @@ class LiveFeed:
         """Keep what the first picture tells of all of them."""
         self.converter = PictureConverter(shown.picture)
         container, stream = connection.container, connection.stream
-        self.info = info_of(container, stream, self.converter, Fraction(0))
+        info = info_of(container, stream, self.converter, Fraction(0))
+        self.info = replace(info, fps=connection.fps)
+        self.has_times = connection.has_times or connection.is_whole
         self.opened.set()
 
     @property

@@ -1,6 +1,8 @@
 """The packets of a live source, and when each of them came."""
 
 from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
 from time import monotonic_ns
 from typing import ClassVar
 
@@ -12,6 +14,7 @@ from tubedet.video.container import AnyPacket, PacketReader
 QUIET_US = 300_000  # without a packet that is less late than those before: the burst is over
 LESS_LATE_US = 5_000
 MOST_HELD, LONGEST_HELD_US = 256, 3_000_000
+MEASURED_US = 1_500_000
 NO_PICTURE_US = 30_000_000  # longer than between any camera's key frames
 
 
@@ -26,16 +29,24 @@ class LivePackets(PacketReader):
     search for streams, is held until the burst is over: from then on it is known when each of its
     packets would have come without it.
 
+    Of a stream without times, the rate is measured first; it is taken to be even.
+
     Attributes:
         arrived_us: when the packet that was given last came, in microseconds by `monotonic_us`.
+        measured_fps: the rate of a stream without times, in frames a second; None if it is unknown.
     """
 
     passed_over: ClassVar[type[av.FFmpegError]] = av.error.InvalidDataError
     arrived_us: int
 
-    def __init__(self, container: InputContainer, *, has_bursts: bool) -> None:
+    measured_fps: Fraction | None
+
+    def __init__(
+        self, container: InputContainer, *, has_bursts: bool, has_times: bool = True
+    ) -> None:
         super().__init__(container)
-        self._has_bursts = has_bursts
+        self._has_bursts, self._has_times = has_bursts, has_times
+        self.measured_fps = None
         self.arrived_us = self._shown_us = monotonic_us()
 
     def shown(self) -> None:
@@ -48,10 +59,14 @@ class LivePackets(PacketReader):
 
     def __iter__(self) -> Iterator[AnyPacket]:
         packets = super().__iter__()
-        if self._has_bursts:
-            for packet, self.arrived_us in _out_of_burst(packets):
-                yield packet
-            self.shown()
+        held: list[tuple[AnyPacket, int]] = []
+        if not self._has_times:
+            held, self.measured_fps = _measured(packets)
+        elif self._has_bursts:
+            held = _out_of_burst(packets)
+        for packet, self.arrived_us in held:
+            yield packet
+        self.shown()
         for packet in packets:
             self.arrived_us = monotonic_us()
             yield packet
@@ -78,6 +93,26 @@ def _out_of_burst(packets: Iterator[AnyPacket]) -> list[tuple[AnyPacket, int]]:
             break
     _time_first([packet for packet, _ in held])
     return [(packet, _undelayed_us(packet, came_us, least_us)) for packet, came_us in held]
+
+
+def _measured(packets: Iterator[AnyPacket]) -> tuple[list[tuple[AnyPacket, int]], Fraction | None]:
+    """Packets up to some time, each with when it came without a burst, and their rate."""
+    held: list[AnyPacket] = []
+    came_us: list[int] = []
+    for packet in packets:
+        held.append(packet)
+        came_us.append(monotonic_us())
+        if len(held) >= MOST_HELD or came_us[-1] - came_us[0] > MEASURED_US:
+            break
+    steps = enumerate(pairwise(came_us), start=1)
+    burst = next((place for place, (a, b) in steps if b - a > LESS_LATE_US), len(held))
+    after_us = came_us[burst:]
+    if len(after_us) < 2:
+        return list(zip(held, came_us, strict=True)), None
+    step_us = (after_us[-1] - after_us[0]) / (len(after_us) - 1)
+    came_us[:burst] = [round(after_us[0] - step_us * ahead) for ahead in range(burst, 0, -1)]
+    fps = Fraction(max(1, round(1_000_000 / step_us)))
+    return list(zip(held, came_us, strict=True)), fps
 
 
 def _time_first(packets: list[AnyPacket]) -> None:

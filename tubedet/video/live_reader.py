@@ -141,7 +141,7 @@ class LiveReader:
     def notes(self) -> list[Note]:
         """What is odd about the source so far, besides outages and dropped frames."""
         counts, notes = self._feed.counts, list(self._feed.converter.notes)
-        if counts.untimed == counts.decoded:
+        if not self._feed.has_times or counts.untimed == counts.decoded:
             notes.append(Note("the source has no timestamps: its frames have the times they came"))
         elif counts.repaired:
             notes.append(
