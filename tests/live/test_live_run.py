@@ -1,5 +1,6 @@
 """A stream's rows, segments and endings; it is a file, whose own run says what is right."""
 
+import gc
 import io
 import json
 from fractions import Fraction
@@ -23,6 +24,7 @@ from tubedet.run.plan import RunPlan
 from tubedet.run.stop import StopRequest
 from tubedet.video.frame import VideoFrame
 from tubedet.writers.jsonl import json_lines
+from tubedet.writers.mp4 import Mp4Writer
 from tubedet.writers.writer import FrameResult
 
 
@@ -254,3 +256,20 @@ def test_what_a_killed_run_left_is_said_once_and_stays(tmp_path: Path) -> None:
     assert note.text.endswith(f"rows that it had are in .{STEMS[0]}.csv.part")
     assert [path.name for path in tmp_path.iterdir()] == [f".{STEMS[0]}.csv.part"]
     assert not list(notes_on_killed("boxes", tmp_path, "door"))
+
+
+def test_a_segment_that_has_ended_is_forgotten_at_once(video: Path, tmp_path: Path) -> None:
+    """Encoders that wait until Python looks for cycles would take more memory with each segment."""
+    known: list[int] = []
+
+    def count(_: FileStream, frame: VideoFrame) -> None:
+        if frame.frame == FRAMES - 1:  # of the third segment, by when the first has long ended
+            known.append(sum(type(each) is Mp4Writer for each in gc.get_objects()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        Outcome(video, tmp_path, count)
+    finally:
+        gc.enable()
+    assert known in ([1], [2])
