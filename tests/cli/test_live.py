@@ -23,7 +23,7 @@ from tests.live_server import LiveServer
 from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import write_video
 from tubedet.cli.app import app
-from tubedet.cli.live import host_and_port, segment_length_s
+from tubedet.cli.live_options import host_and_port, segment_length_s
 from tubedet.errors import UsageError
 
 ROOT = Path(__file__).parents[2]

@@ -1,19 +1,17 @@
 """`tubedet detect --live`: a camera or an address in, rows out while it goes on."""
 
 import os
-import re
 import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
-from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from tubedet.cli.console import mention
 from tubedet.cli.detect_options import DEFAULT_FOLDER
+from tubedet.cli.live_options import host_and_port, segment_length_s
 from tubedet.cli.live_view import LiveView
 from tubedet.cli.signals import stopping_on_signals
 from tubedet.cli.video_command import refuse_file_name
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from tubedet.video.live_address import LiveSource
 
 DEFAULT_SEGMENT = "10m"
-SHORTEST_S = 1  # names tell seconds
-UNITS_S = {"s": 1, "m": 60, "h": 3600}
 ADDRESSES = "camera:0, rtsp://…, http://… or -"
 
 
@@ -210,34 +206,6 @@ def refuse_addresses(videos: Sequence[str]) -> None:
         source = live_source_of(text)
         if source is not None and not source.is_pipe and not Path(text).exists():
             raise UsageError(f"{source.name}: expected a file; give --live to detect in a stream")
-
-
-def segment_length_s(text: str) -> Fraction:
-    """`90` or `90s`, `10m`, `1h`, `00:10:00` in seconds; UsageError for anything else."""
-    from tubedet.video.time_range import Seconds, parse_moment
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    try:
-        length = Seconds(Fraction(match[1]) * UNITS_S[match[2]]) if match else parse_moment(text)
-    except UsageError:
-        length = None
-    if not isinstance(length, Seconds) or length.value < SHORTEST_S:
-        raise UsageError(
-            f"--segment: expected 1 second or longer, as in 90, 10m, 1h or 00:10:00, found {text!r}"
-        )
-    return length.value
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """`HOST`, `HOST:PORT`, `[::1]:PORT` or `::1`, port 0 if none is told; UsageError otherwise."""
-    host = r"\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)"
-    match = re.fullmatch(rf"(?:{host})(?::(?P<port>\d{{1,5}}))?", text)
-    with suppress(ValueError):
-        return str(ip_address(text)), 0
-    port = int(match["port"] or 0) if match else 0
-    if match is None or port > 65_535:
-        raise UsageError(f"--show-at: expected HOST or HOST:PORT, found {text!r}")
-    return match["six"] or match["host"], port
 
 
 def has_display() -> bool:
