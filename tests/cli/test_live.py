@@ -151,6 +151,7 @@ def test_a_pipe_ends_where_it_ends(tmp_path: Path) -> None:
     assert done.returncode == 0
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["frame"] for row in rows] == list(range(len(rows)))
+    assert {row["video"] for row in rows} == {"stdin"}
     # It comes as fast as it can be decoded.
     assert f"{len(rows)} frames, {30 - len(rows)} dropped, 0 outages" in done.stderr
 

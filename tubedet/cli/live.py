@@ -80,9 +80,10 @@ class LiveCommand:
         view = LiveView(quiet=self.quiet, in_lines=self.rows_to.isatty())
         with LiveReader(source, video_stream=self.video_stream, told=view.outage) as reader:
             new_work = load(self.device, (lambda _: None) if self.quiet else mention)
-            place = PurePosixPath(source.stem)
-            path = Path(source.name)
-            job = VideoJob(path, source.name, Path(), source.stem, place, is_stream=True)
+            stem = source.stem
+            job = VideoJob(
+                Path(asked.video), asked.video, Path(), stem, PurePosixPath(stem), is_stream=True
+            )
             self._detect(asked, reader, new_work(job, None), view)
 
     def _asked(self) -> "_Asked":
@@ -105,7 +106,7 @@ class LiveCommand:
         from tubedet.live.live_status import LiveStatus
         from tubedet.live.recordings import Recordings
 
-        video, plan = asked.source.name, asked.plan
+        video, plan = asked.video, asked.plan
         status = LiveStatus(stream, video)
         with ExitStack() as opened, view:
             page = shown_page(status, asked.page_at, view, opened) if asked.page_at else None
@@ -154,7 +155,7 @@ class LiveCommand:
         return RecordingPlan(
             folder=Path(folder),
             stem=self.name or source.stem,
-            video=source.name,
+            video=video_name(source),
             formats=self.formats,
             segment_s=segment_length_s(self.segment or DEFAULT_SEGMENT),
             spreadsheet_safe=self.spreadsheet_safe,
@@ -168,6 +169,16 @@ class _Asked(NamedTuple):
     plan: "RecordingPlan | None"
     deliveries: "list[Delivery]"
     page_at: tuple[str, int] | None
+
+    @property
+    def video(self) -> str:
+        """What rows call it."""
+        return video_name(self.source)
+
+
+def video_name(source: "LiveSource") -> str:
+    """What rows call a source: stdin is called as where it is a file."""
+    return source.stem if source.is_pipe else source.name
 
 
 def shown_page(
