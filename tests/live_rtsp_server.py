@@ -3,8 +3,9 @@
     /usr/bin/python3 tests/live_rtsp_server.py --port 8554 --away 600:20 --away 1800:45
 
 Serves rtsp://127.0.0.1:PORT/live: H.264 pictures that carry their number (`coded_pictures`).
-Picture n is due n / fps seconds after the moment that is printed, in seconds since 1970. While the
-camera is away, its connections are cut and refused; its clock starts anew with each of them.
+It prints a moment, in seconds since 1970, and its port. Picture n is due n / fps seconds after that
+moment. While the camera is away, its connections are cut and refused; its clock starts anew with
+each of them.
 """
 
 import argparse
@@ -66,16 +67,17 @@ class Server:
     """The camera's server, which can go away and come back."""
 
     def __init__(self, port: int, camera: Camera) -> None:
-        self._port, self._camera = port, camera
+        self.port, self._camera = port, camera
         self._server: Any = None
         self._source = 0
 
     def come(self) -> bool:
         self._server = GstRtspServer.RTSPServer()
         self._server.set_address("127.0.0.1")
-        self._server.set_service(str(self._port))
+        self._server.set_service(str(self.port))
         self._server.get_mount_points().add_factory("/live", self._camera.factory)
         self._source = self._server.attach(None)
+        self.port = self._server.get_bound_port()  # the same one, when it comes back
         return False
 
     def go(self) -> bool:
@@ -99,7 +101,7 @@ def main() -> None:
         from_s, length_s = map(float, span.split(":"))
         GLib.timeout_add(round(1000 * from_s), server.go)
         GLib.timeout_add(round(1000 * (from_s + length_s)), server.come)
-    print(f"{began_s:.6f}", flush=True)
+    print(f"{began_s:.6f} {server.port}", flush=True)
     GLib.MainLoop().run()
 
 

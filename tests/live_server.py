@@ -115,7 +115,7 @@ class LiveServer:
         request.send_response(200)
         request.send_header("Content-Type", VIDEO_TYPE if self.has_times else JPEGS_TYPE)
         request.end_headers()
-        with suppress(OSError):
+        with suppress(OSError, av.FFmpegError):
             self._play(request)
 
     def _play(self, request: BaseHTTPRequestHandler) -> None:

@@ -46,7 +46,8 @@ class LiveConnection:
     """An open source.
 
     Attributes:
-        is_whole: it ends by itself, and can be read as slowly as wanted: a file on a server.
+        is_whole: it can be read as slowly as wanted: a file on a server.
+        has_end: it ends by itself, and cannot be opened again where it broke off.
         has_times: its format has times of its own; else it is known only when pictures come.
 
     Raises:
@@ -61,6 +62,7 @@ class LiveConnection:
             self.container.close()
             raise
         self.is_whole = source.is_network and _is_file(self.container)
+        self.has_end = self.is_whole or source.is_pipe
         self.has_times = not self.container.format.flags & NO_TIMESTAMPS
         has_bursts = not self.is_whole and (source.is_network or source.is_pipe)
         self._packets = LivePackets(

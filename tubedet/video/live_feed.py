@@ -154,10 +154,14 @@ class LiveFeed:
         with connection:
             try:
                 if all(self._give_on(picture, connection) for picture in connection.pictures()):
-                    ends = connection.is_whole or self._source.is_pipe
-                    reason = None if ends else "the source ended the stream"
+                    reason = None if connection.has_end else "the source ended the stream"
             except LostError as error:
                 reason = str(error)
+                if connection.has_end:
+                    raise VideoError(
+                        f"{self._source.name}: expected the end of the stream, found that it "
+                        f"cannot be read on ({reason}); what came before it is kept"
+                    ) from None
         self._met = self.counts, None
         if monotonic_us() - since_us > STEADY_US:
             self._wait_s = FIRST_WAIT_S
@@ -169,7 +173,7 @@ class LiveFeed:
             self.clock.restart()
         if not self.opened.is_set():
             self._know(shown, connection)
-        if connection.is_whole or self._source.is_pipe:
+        if connection.has_end:
             self._begun.wait()
         if shown.own_us is not None:
             self.clock.arrived(shown.own_us, shown.arrived_us)

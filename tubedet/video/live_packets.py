@@ -38,7 +38,6 @@ class LivePackets(PacketReader):
 
     passed_over: ClassVar[type[av.FFmpegError]] = av.error.InvalidDataError
     arrived_us: int
-
     measured_fps: Fraction | None
 
     def __init__(
@@ -50,11 +49,7 @@ class LivePackets(PacketReader):
         self.arrived_us = self._shown_us = monotonic_us()
 
     def shown(self) -> None:
-        """A picture has come out of the packets so far.
-
-        Raises:
-            NothingToSeeError: from the iterator, if that does not happen for a long time.
-        """
+        """A picture has come out of the packets so far: without one, the iterator gives up."""
         self._shown_us = monotonic_us()
 
     def __iter__(self) -> Iterator[AnyPacket]:
