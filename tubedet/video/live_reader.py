@@ -11,7 +11,7 @@ from tubedet.video.frame import VideoFrame, VideoInfo
 from tubedet.video.live_address import LiveSource
 from tubedet.video.live_feed import FedPicture, LiveFeed, Outage
 from tubedet.video.live_packets import monotonic_us
-from tubedet.video.reader import never, notes_on_losses, rgb_of
+from tubedet.video.reader import converted, never, notes_on_losses
 from tubedet.video.time_range import Moment, Seconds, TimeRange, has_reached
 
 POLL_S = 0.1  # how often the wait for a frame is looked at: shall it go on?
@@ -156,7 +156,7 @@ class LiveReader:
             while fed := self._next(wanted.end, stop):
                 self._given += 1
                 if wanted.start is None or has_reached(wanted.start, fed.frame, fed.time_s):
-                    rgb = rgb_of(self._feed.converter, fed.picture, self.path)
+                    rgb = converted(self._feed.converter, fed.picture, self.path)
                     pts = fed.picture.pts
                     yield VideoFrame(fed.frame, pts, fed.time_s, rgb, fed.after_gap)
         finally:

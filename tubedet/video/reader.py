@@ -187,13 +187,7 @@ class VideoReader:
                     break
                 begun = begun or wanted.start is None or has_reached(wanted.start, frame, time_s)
                 if begun:
-                    yield VideoFrame(
-                        frame,
-                        picture.pts,
-                        time_s,
-                        self._rgb(picture),
-                        after_gap,
-                    )
+                    yield VideoFrame(frame, picture.pts, time_s, self._rgb(picture), after_gap)
                 elif stop():
                     return
         if not begun:
@@ -203,7 +197,7 @@ class VideoReader:
             )
 
     def _rgb(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
-        return rgb_of(self._converter, picture, self.path)
+        return converted(self._converter, picture, self.path)
 
     def _seems_cut_off(self) -> bool:
         decoding, last_s = self._decoding, self._last_s
@@ -239,7 +233,7 @@ class VideoReader:
             yield Note(f"images left out, empty or of another kind: {left_out}", loss=True)
 
 
-def rgb_of(
+def converted(
     converter: PictureConverter, picture: av.VideoFrame, path: Path | str
 ) -> NDArray[np.uint8]:
     """A picture of the source that messages call `path`, converted.
