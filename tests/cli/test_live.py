@@ -23,7 +23,7 @@ from tests.live_server import LiveServer
 from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import write_video
 from tubedet.cli.app import app
-from tubedet.cli.live import host_and_port, segment_length_s
+from tubedet.cli.live_options import host_and_port, segment_length_s
 from tubedet.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def test_a_camera_is_recorded_through_an_outage_until_ctrl_c(tmp_path: Path) -> 
         away.append((time.monotonic() - camera.began, 1))
         rows += rows_until(process, 120)
         process.send_signal(signal.SIGINT)
-        rest, stderr = process.communicate(timeout=60)
+        rest, stderr = process.communicate(timeout=120)
     rows += [json.loads(line) for line in rest.splitlines()]
     assert process.returncode == 0, stderr
     assert "Traceback" not in stderr
@@ -94,7 +94,7 @@ def test_a_camera_is_recorded_through_an_outage_until_ctrl_c(tmp_path: Path) -> 
     ]
     assert recorded == [(row["frame"], row["time_s"]) for row in rows]
     (outage,) = [each for meta in metas for each in meta["live"]["outages"]]
-    assert 1 <= outage["seconds"] < 10
+    assert outage["seconds"] >= 1
     assert not list(out.glob("*partial*"))
     assert not list(out.glob(".*"))
     check_pictures(out, metas)
@@ -132,7 +132,7 @@ def test_the_page_is_said_and_shows_how_the_run_stands(tmp_path: Path) -> None:
         assert status["frames"] > 10
         assert status["name"] == camera.address
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
 
 
@@ -151,6 +151,7 @@ def test_a_pipe_ends_where_it_ends(tmp_path: Path) -> None:
     assert done.returncode == 0
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["frame"] for row in rows] == list(range(len(rows)))
+    assert {row["video"] for row in rows} == {"stdin"}
     # It comes as fast as it can be decoded.
     assert f"{len(rows)} frames, {30 - len(rows)} dropped, 0 outages" in done.stderr
 

@@ -1,8 +1,8 @@
 """A stream's rows, segments and endings; it is a file, whose own run says what is right."""
 
+import gc
 import io
 import json
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,33 +11,26 @@ import av
 import pytest
 
 from tests.live.file_stream import FileOutage, FileStream
+from tests.live.recorded_stream import FPS, FRAMES, STEMS, VIDEO, Outcome, write_stream
 from tests.scripted_detector import ScriptedDetector
-from tests.synthetic_video import write_video
 from tubedet.errors import OutputError
+from tubedet.live.killed_segments import notes_on_killed
 from tubedet.live.live_run import LiveRun
 from tubedet.live.live_status import LiveStatus
-from tubedet.live.recordings import RecordingPlan, Recordings
 from tubedet.notes import Note
 from tubedet.pipeline import detect_video
 from tubedet.run.detection import DetectionWork
-from tubedet.run.events import VideoDone
 from tubedet.run.plan import RunPlan
 from tubedet.run.stop import StopRequest
 from tubedet.video.frame import VideoFrame
 from tubedet.writers.jsonl import json_lines
+from tubedet.writers.mp4 import Mp4Writer
 from tubedet.writers.writer import FrameResult
-
-FRAMES, FPS = 60, 24
-VIDEO = "rtsp://door"
-STEMS = [f"door-20261130T0522{second}Z" for second in (33, 34, 35)]
-
-BeforeFrame = Callable[[FileStream, VideoFrame], None]
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("live") / "clip.mp4"
-    return write_video(path, frames=FRAMES, width=64, height=48, fps=Fraction(FPS))
+    return write_stream(tmp_path_factory.mktemp("live") / "clip.mp4")
 
 
 class Closed(io.StringIO):
@@ -50,47 +43,6 @@ class Closed(io.StringIO):
     def flush(self) -> None:
         if self.getvalue().count("\n") >= self.lines:
             raise BrokenPipeError
-
-
-class Outcome:
-    """What a run over the file, as if it were live, has left; segments are 1 s long."""
-
-    def __init__(
-        self,
-        video: Path,
-        folder: Path,
-        before_frame: BeforeFrame | None = None,
-        *,
-        formats: tuple[str, ...] = ("mp4", "csv"),
-        rows: io.StringIO | None = None,
-        stop: StopRequest | None = None,
-        plan: RunPlan | None = None,
-    ) -> None:
-        self.rows = rows or io.StringIO()
-        self.done: list[VideoDone] = []
-        self.stream = FileStream(video, before_frame)
-        self.status = LiveStatus(self.stream, VIDEO)
-        self.error: BaseException | None = None
-        work = DetectionWork(ScriptedDetector(), plan or RunPlan())
-        segments = RecordingPlan(
-            folder=folder, stem="door", video=VIDEO, formats=formats, segment_s=Fraction(1)
-        )
-        run = LiveRun(
-            self.stream,
-            work,
-            video=VIDEO,
-            rows_to=self.rows,
-            status=self.status,
-            recordings=Recordings(self.stream, work, segments, self.done.append),
-            stop=stop,
-        )
-        try:
-            for _ in run.frames():
-                pass
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.stream.close()
 
 
 def csv_rows(*paths: Path) -> list[str]:
@@ -285,3 +237,39 @@ def test_pictures_are_drawn_for_the_page_only_while_somebody_looks(
     run = LiveRun(stream, work, video=VIDEO, rows_to=io.StringIO(), status=status, page=page)
     assert len(list(run.frames())) == FRAMES
     assert page.shown == len(drawn) == 10
+
+
+def test_a_stride_goes_on_over_all_segments(video: Path, tmp_path: Path) -> None:
+    outcome = Outcome(video, tmp_path, formats=("jsonl",), plan=RunPlan(stride=5))
+    written = outcome.rows.getvalue()
+    assert [json.loads(line)["frame"] for line in written.splitlines()] == list(range(0, FRAMES, 5))
+    assert "".join((tmp_path / f"{stem}.jsonl").read_text() for stem in STEMS) == written
+    metas = [meta_of(tmp_path, stem) for stem in STEMS]
+    assert [(m["first_frame"], m["processed_frames"]) for m in metas] == [(0, 5), (25, 5), (50, 2)]
+
+
+def test_what_a_killed_run_left_is_said_once_and_stays(tmp_path: Path) -> None:
+    for suffix in ("boxes.lock", "csv"):
+        (tmp_path / f".{STEMS[0]}.{suffix}.part").write_text("video,frame\n")
+    (note,) = notes_on_killed("boxes", tmp_path, "door")
+    assert note.loss
+    assert note.text.endswith(f"rows that it had are in .{STEMS[0]}.csv.part")
+    assert [path.name for path in tmp_path.iterdir()] == [f".{STEMS[0]}.csv.part"]
+    assert not list(notes_on_killed("boxes", tmp_path, "door"))
+
+
+def test_a_segment_that_has_ended_is_forgotten_at_once(video: Path, tmp_path: Path) -> None:
+    """Encoders that wait until Python looks for cycles would take more memory with each segment."""
+    known: list[int] = []
+
+    def count(_: FileStream, frame: VideoFrame) -> None:
+        if frame.frame == FRAMES - 1:  # of the third segment, by when the first has long ended
+            known.append(sum(type(each) is Mp4Writer for each in gc.get_objects()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        Outcome(video, tmp_path, count)
+    finally:
+        gc.enable()
+    assert known in ([1], [2])

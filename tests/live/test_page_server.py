@@ -14,7 +14,8 @@ import pytest
 
 from tests.browser import chromium, picture_of
 from tubedet.errors import OutputError
-from tubedet.live.page_server import MOST_VIEWERS, LivePage
+from tubedet.live.latest_picture import MOST_VIEWERS
+from tubedet.live.page_server import LivePage
 
 STATUS = {
     "name": "rtsp://door",
@@ -122,7 +123,7 @@ def test_nothing_is_encoded_while_nobody_looks(
     def fail(*_: object) -> bytes:
         raise AssertionError("encoded")
 
-    monkeypatch.setattr("tubedet.live.page_server.jpeg_of", fail)
+    monkeypatch.setattr("tubedet.live.latest_picture.jpeg_of", fail)
     page.show(plain(RED))
     assert not page.is_watched
 

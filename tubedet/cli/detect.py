@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tubedet.cli import detect_options as options
+from tubedet.cli import live_options
 from tubedet.cli.batch_run import PIPE
 from tubedet.cli.live import LiveCommand, refuse_addresses, refuse_for_files, refuse_for_streams
 from tubedet.cli.video_command import VideoCommand, refuse_both
@@ -58,11 +59,11 @@ def detect(
     link: options.Link = True,
     no_smoothing: options.NoSmoothing = False,
     cuts: options.Cuts = False,
-    live: options.Live = False,
-    segment: options.Segment = None,
-    show: options.Show = False,
-    show_at: options.ShowAt = None,
-    on_event: options.OnEvent = None,
+    live: live_options.Live = False,
+    segment: live_options.Segment = None,
+    show: live_options.Show = False,
+    show_at: live_options.ShowAt = None,
+    on_event: live_options.OnEvent = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:

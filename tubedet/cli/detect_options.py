@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 OUTPUT, RANGE, NETWORK, BOXES, MESSAGES = "Output", "Range", "Network", "Boxes", "Messages"
-FOLDERS, LIVE = "Folders and several videos", "Live"
+FOLDERS = "Folders and several videos"
 DEFAULT_FOLDER = "tubedet-output"
 
 Videos = Annotated[
@@ -326,52 +326,6 @@ Cuts = Annotated[
         "--cuts",
         help="Look for cuts, across which no frame is paired; for light they always are.",
         rich_help_panel=NETWORK,
-    ),
-]
-
-Live = Annotated[
-    bool,
-    Option(
-        "--live",
-        help="Detect in camera:0, rtsp://…, http://… or - (stdin) as it comes, until Ctrl-C: JSON "
-        "lines on stdout, and files if -o, -f or --segment is given.",
-        rich_help_panel=LIVE,
-    ),
-]
-Segment = Annotated[
-    str | None,
-    Option(
-        metavar="LENGTH",
-        help="Record in files of this length: 90 (seconds), 10m, 1h or 00:10:00.",
-        show_default="10m, if anything is recorded",
-        rich_help_panel=LIVE,
-    ),
-]
-Show = Annotated[
-    bool,
-    Option(
-        "--show",
-        help="Show the stream with its boxes on a page, which only this machine sees and only at "
-        "an address that is said; opened in the browser where there is a display.",
-        rich_help_panel=LIVE,
-    ),
-]
-ShowAt = Annotated[
-    str | None,
-    Option(
-        metavar="HOST[:PORT]",
-        help="As --show, for other machines too: whoever has the address sees the stream.",
-        show_default="127.0.0.1, a free port",
-        rich_help_panel=LIVE,
-    ),
-]
-OnEvent = Annotated[
-    list[str] | None,
-    Option(
-        metavar="COMMAND|URL",
-        help="Tell a command (on its stdin) or an address (by POST) as JSON when an action starts "
-        "or ends that lasts half a second or longer; repeatable.",
-        rich_help_panel=LIVE,
     ),
 ]
 

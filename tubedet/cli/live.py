@@ -1,19 +1,17 @@
 """`tubedet detect --live`: a camera or an address in, rows out while it goes on."""
 
 import os
-import re
 import sys
 import webbrowser
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
-from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from tubedet.cli.console import mention
 from tubedet.cli.detect_options import DEFAULT_FOLDER
+from tubedet.cli.live_options import host_and_port, segment_length_s
 from tubedet.cli.live_view import LiveView
 from tubedet.cli.signals import stopping_on_signals
 from tubedet.cli.video_command import refuse_file_name
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from tubedet.video.live_address import LiveSource
 
 DEFAULT_SEGMENT = "10m"
-SHORTEST_S = 1  # names tell seconds
-UNITS_S = {"s": 1, "m": 60, "h": 3600}
 ADDRESSES = "camera:0, rtsp://…, http://… or -"
 
 
@@ -84,9 +80,10 @@ class LiveCommand:
         view = LiveView(quiet=self.quiet, in_lines=self.rows_to.isatty())
         with LiveReader(source, video_stream=self.video_stream, told=view.outage) as reader:
             new_work = load(self.device, (lambda _: None) if self.quiet else mention)
-            place = PurePosixPath(source.stem)
-            path = Path(source.name)
-            job = VideoJob(path, source.name, Path(), source.stem, place, is_stream=True)
+            stem = source.stem
+            job = VideoJob(
+                Path(asked.video), asked.video, Path(), stem, PurePosixPath(stem), is_stream=True
+            )
             self._detect(asked, reader, new_work(job, None), view)
 
     def _asked(self) -> "_Asked":
@@ -104,11 +101,12 @@ class LiveCommand:
 
     def _detect(self, asked: "_Asked", stream: "LiveStream", work: "Work", view: LiveView) -> None:
         from tubedet.live.event_hooks import EventHook
+        from tubedet.live.killed_segments import notes_on_killed
         from tubedet.live.live_run import LiveRun
         from tubedet.live.live_status import LiveStatus
         from tubedet.live.recordings import Recordings
 
-        video, plan = asked.source.name, asked.plan
+        video, plan = asked.video, asked.plan
         status = LiveStatus(stream, video)
         with ExitStack() as opened, view:
             page = shown_page(status, asked.page_at, view, opened) if asked.page_at else None
@@ -126,6 +124,8 @@ class LiveCommand:
                 stop=stop,
             )
             view.begin(status)
+            for note in notes_on_killed(work.kind, plan.folder, plan.stem) if plan else ():
+                view.note(note)
             with closing(run.frames()) as frames:
                 for _ in frames:
                     view.frame_done()
@@ -155,7 +155,7 @@ class LiveCommand:
         return RecordingPlan(
             folder=Path(folder),
             stem=self.name or source.stem,
-            video=source.name,
+            video=video_name(source),
             formats=self.formats,
             segment_s=segment_length_s(self.segment or DEFAULT_SEGMENT),
             spreadsheet_safe=self.spreadsheet_safe,
@@ -169,6 +169,16 @@ class _Asked(NamedTuple):
     plan: "RecordingPlan | None"
     deliveries: "list[Delivery]"
     page_at: tuple[str, int] | None
+
+    @property
+    def video(self) -> str:
+        """What rows call it."""
+        return video_name(self.source)
+
+
+def video_name(source: "LiveSource") -> str:
+    """What rows call a source: stdin is called as where it is a file."""
+    return source.stem if source.is_pipe else source.name
 
 
 def shown_page(
@@ -207,34 +217,6 @@ def refuse_addresses(videos: Sequence[str]) -> None:
         source = live_source_of(text)
         if source is not None and not source.is_pipe and not Path(text).exists():
             raise UsageError(f"{source.name}: expected a file; give --live to detect in a stream")
-
-
-def segment_length_s(text: str) -> Fraction:
-    """`90` or `90s`, `10m`, `1h`, `00:10:00` in seconds; UsageError for anything else."""
-    from tubedet.video.time_range import Seconds, parse_moment
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    try:
-        length = Seconds(Fraction(match[1]) * UNITS_S[match[2]]) if match else parse_moment(text)
-    except UsageError:
-        length = None
-    if not isinstance(length, Seconds) or length.value < SHORTEST_S:
-        raise UsageError(
-            f"--segment: expected 1 second or longer, as in 90, 10m, 1h or 00:10:00, found {text!r}"
-        )
-    return length.value
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """`HOST`, `HOST:PORT`, `[::1]:PORT` or `::1`, port 0 if none is told; UsageError otherwise."""
-    host = r"\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]]+)"
-    match = re.fullmatch(rf"(?:{host})(?::(?P<port>\d{{1,5}}))?", text)
-    with suppress(ValueError):
-        return str(ip_address(text)), 0
-    port = int(match["port"] or 0) if match else 0
-    if match is None or port > 65_535:
-        raise UsageError(f"--show-at: expected HOST or HOST:PORT, found {text!r}")
-    return match["six"] or match["host"], port
 
 
 def has_display() -> bool:

@@ -48,7 +48,7 @@ class LiveStatus:
         """Written in the last seconds."""
         with self._lock:
             now = monotonic()
-            recent = sum(now - then <= RATE_OVER_S for then in self._times)
+            recent = sum(now - then < RATE_OVER_S for then in self._times)
             since_s = now - (self._began or now)
         return recent / min(RATE_OVER_S, max(since_s, 1.0))
 

@@ -167,6 +167,7 @@ class Recordings:
             raise
         finally:
             self._told(run.report())
+            run.outputs = None  # which tell of the run: encoders would outlive the segment
 
 
 @dataclass(frozen=True, slots=True)
