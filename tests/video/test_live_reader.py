@@ -29,8 +29,8 @@ from tubedet.video.reader import VideoReader
 from tubedet.video.time_range import FrameNumber, Seconds
 
 ROOT = Path(__file__).parents[2]
-# A busy machine's camera is seconds late by itself. To the millisecond, times are held where nothing
-# depends on the machine: in test_live_clock and test_live_feed.
+# A busy machine's camera is seconds late by itself. Where nothing depends on the machine, in
+# test_live_clock and test_live_feed, times are held to the millisecond.
 ALLOWED_S = 5
 SYSTEM_PYTHON = "/usr/bin/python3"  # Debian's, which may have GStreamer
 
