@@ -60,7 +60,7 @@ class LiveServer:
         self.fps, self.burst_s, self.jitter_s = fps, burst_s, jitter_s
         self.clock_s, self.clock_rate = clock_s, clock_rate
         self.sizes, self.pictures, self.has_times = sizes, pictures, has_times
-        self._away, self._stalled = away, list(stalled)
+        self._away, self._stalled = list(away), list(stalled)
         self.connections = 0
         self.is_closed = False
         self.began = monotonic()
@@ -102,9 +102,13 @@ class LiveServer:
         """Whether nothing comes at this moment, though connections hold."""
         return self._is_in(self._stalled)
 
-    def stall(self) -> None:
-        """Send nothing from now on."""
-        self._stalled.append((monotonic() - self.began, float("inf")))
+    def stall(self, seconds: float) -> None:
+        """Send nothing from now on, for so long."""
+        self._stalled.append((monotonic() - self.began, seconds))
+
+    def go_away(self, seconds: float) -> None:
+        """Cut all connections now, and refuse others for so long."""
+        self._away.append((monotonic() - self.began, seconds))
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         if self._is_in(self._away):
