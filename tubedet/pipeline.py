@@ -20,7 +20,7 @@ The presets of the paper answer every pair of frames by itself. `light` is given
 on, every 1/15 s a frame (run.steps), and waits for what comes behind a frame: 16/30 s for its
 context window, then 8/30 s for smoothing, so 24 frames or 0.8 s at 30 frames a second. Around what
 is asked for, so much more of the video is read that any part has the boxes that all of it has
-(run.reach, run.asked_frames).
+(run.reach, run.asked_frames). So a long video can be done in parts, elsewhere (run.parts).
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence

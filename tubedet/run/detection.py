@@ -278,7 +278,7 @@ class DetectionWork:
         known = KnownBoxes(self._parts, self.class_names, find)
         start = reach.reading_from(self.plan.span.start)
         read = reader.frames(start, stop=stop, with_pictures=with_pictures)
-        for each in self._asked(read, reach, known.begins_shot):
+        for each in self._asked(read, reach, known.may_begin_shot):
             frame = each.pair.at
             first = frame.frame if first is None and each.is_reported else first
             boxes = known.of(frame, is_due=each.is_due and not self._is_known(frame))

@@ -124,13 +124,16 @@ class KnownBoxes:
             each for part in parts for each in part.frames(class_names)
         )
         self._held: deque[BoxesAt] = deque()
+        self._is_over = False
 
-    def begins_shot(self, frame: VideoFrame) -> bool:
-        """Whether a shot begins with a frame, which may be some frames ahead of those of `of`."""
+    def may_begin_shot(self, frame: VideoFrame) -> bool:
+        """Whether a frame, some ahead of those of `of`, lies behind a gap or behind all parts.
+
+        A run over the whole reads no further than the last part, be it for a cut.
+        """
         self._read_to(frame.time_s)
-        at = (each for each in reversed(self._held) if each.time_s == frame.time_s)
-        known = next(at, None)
-        return frame.after_gap if known is None else known.begins_shot
+        is_known = self._held and self._held[-1].time_s >= frame.time_s
+        return frame.after_gap or (self._is_over and not is_known)
 
     def of(self, frame: VideoFrame, *, is_due: bool) -> BoxesAt | None:
         """What is known of a frame: boxes in any case if it is due."""
@@ -151,6 +154,7 @@ class KnownBoxes:
     def _read_to(self, time_s: Fraction) -> None:
         while not self._held or self._held[-1].time_s < time_s:
             each = next(self._left, None)
+            self._is_over = each is None
             if each is None:
                 return
             if not self._held or each.time_s > self._held[-1].time_s:

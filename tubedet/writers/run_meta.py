@@ -22,7 +22,8 @@ class RunMeta:
         time_base: seconds of one unit of `pts`, as a fraction "1/12800".
         fps: the source's nominal rate, as a fraction "30/1".
         frames_in_container: what the container claims, None if it says nothing.
-        decoded_frames: frames that were decoded, those outside the range included.
+        decoded_frames: frames up to where the run has come, those outside the range included: they
+            were decoded, or passed over on the way to the key frame before the range.
         source_start_s: time of the video's first frame on the source's own clock; `time_s` of the
             rows counts from there.
         mp4_offset_s: `time_s` + this is the time in the MP4; None without an MP4.
