@@ -40,7 +40,7 @@ HOMES = {
     "pandas": ("writers/", "evaluation/", "datasets/row_files.py"),
     "platformdirs": ("runtime/",),
     "pyarrow": ("writers/parquet.py", "conversion/parquet_rows.py"),
-    "ray": ("batch/cluster.py",),
+    "ray": ("batch/cluster",),
     "rich": ("cli/",),
     "safetensors": ("checkpoints/",),
     "scipy": ("datasets/jhmdb_21.py",),

@@ -17,7 +17,9 @@ from tests.scripted_detector import ScriptedDetector
 from tests.scripted_run import job_of, names_in
 from tests.synthetic_video import write_video
 from tubedet.batch import cluster_task
-from tubedet.batch.cluster import Cluster, Room, process_on_ray
+from tubedet.batch.cluster import process_on_ray
+from tubedet.batch.cluster_connection import Cluster
+from tubedet.batch.cluster_room import Room
 from tubedet.batch.cluster_task import (
     InParts,
     TaskSetup,

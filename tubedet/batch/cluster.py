@@ -4,19 +4,16 @@ The driver, where the command was given, alone tells what happens. A task sends 
 its video, never frames: results are written where they belong, so all nodes see the same files.
 """
 
-import logging
-import os
-import signal
-import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tubedet.batch.cluster_connection import Cluster, connected
+from tubedet.batch.cluster_room import ATTEMPTS, Room
 from tubedet.batch.cluster_task import (
     InParts,
     Message,
@@ -28,9 +25,8 @@ from tubedet.batch.cluster_task import (
 )
 from tubedet.batch.many_videos import VideoQueue
 from tubedet.batch.worker import Free, Told, WorkerSetup, WrongForAll
-from tubedet.batch.workers import ENDING_S, POLL_S, WorkerKilledError, signals_kept_away
+from tubedet.batch.workers import ENDING_S, POLL_S, WorkerKilledError
 from tubedet.errors import OutputError, UsageError
-from tubedet.extras import needed_for
 from tubedet.run.events import Event, VideoDone, VideoFailed, VideoStarted
 from tubedet.run.jobs import VideoJob
 from tubedet.run.part_boxes import FramePart
@@ -38,37 +34,9 @@ from tubedet.run.stop import StopRequest
 from tubedet.writers.run_lock import BeingWrittenError
 from tubedet.writers.transaction import clear_after_kill
 
-LOCAL, AUTO = "local", "auto"
-ATTEMPTS = 4  # at a video whose worker or node is lost
-CPUS_A_TASK = 2  # decoding and drawing go on beside the network
-PART_S: float = (
-    300  # so a lost node costs minutes; finding the parts of a video takes one more reading
-)
-QUEUED_A_PLACE = 2  # so a cluster that grows by what waits does so
-CONNECT_S = 10
-LOOPBACK = "127.0.0.2"  # 127.0.0.1 is to Ray what other machines call this one
+# So a lost node costs minutes; finding the parts of a video takes one more reading.
+PART_S = 300.0
 SAID_TO_WAIT_S = 15
-ENVIRONMENT = {  # read when Ray is imported
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_task_oom_retries": str(ATTEMPTS - 1),  # Ray's own is without end
-}
-QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}  # it tells of lost workers on stdout
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A Ray cluster, and how it is used.
-
-    Attributes:
-        address: HOST:PORT of one of which this machine is a node, `auto` for the one that runs
-            here, or `local` for one that is started here and ends with the run.
-        at_most: so many videos at a time; None for what there is room for.
-        with_logs: Ray's own messages are shown.
-    """
-
-    address: str
-    at_most: int | None = None
-    with_logs: bool = False
 
 
 def process_on_ray(
@@ -91,7 +59,7 @@ def process_on_ray(
         WeightsError, UsageError: as `process_videos`; if Ray is not installed, or there is no
             cluster at that address.
     """
-    with _connected(cluster) as ray:
+    with connected(cluster) as ray:
         run = _Run(Room(ray, setup.device, cluster.at_most), jobs, setup, stop, told)
         try:
             yield from run.events()
@@ -99,59 +67,6 @@ def process_on_ray(
             run.end()
         if run.wrong_for_all:
             raise run.wrong_for_all
-
-
-@contextmanager
-def _connected(cluster: Cluster) -> Iterator[Any]:
-    """Ray, while the block runs."""
-    address, at_most, with_logs = cluster.address, cluster.at_most, cluster.with_logs
-    for name, value in (ENVIRONMENT if with_logs else ENVIRONMENT | QUIET).items():
-        os.environ.setdefault(name, value)
-    with needed_for("clusters", "ray"):
-        import ray  # noqa: PLC0415
-    level = logging.INFO if with_logs else logging.CRITICAL
-    how: dict[str, Any] = {"address": address, "log_to_driver": with_logs, "logging_level": level}
-    if address == LOCAL:
-        how["include_dashboard"] = False
-        if sys.platform == "linux":
-            how["_node_ip_address"] = LOOPBACK
-        how["num_cpus"] = CPUS_A_TASK * at_most if at_most else None
-    elif address != AUTO:
-        _refuse_unless_answered(address)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with signals_kept_away() if address == LOCAL else nullcontext():
-            ray.init(**how)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UsageError(
-            f"--ray {address}: Ray cannot be reached ({reason}); its version, RAY_AUTH_MODE and "
-            "RAY_AUTH_TOKEN have to be those of the cluster"
-        ) from error
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)  # Ray's own would end the program at once
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _refuse_unless_answered(address: str) -> None:
-    """Raise UsageError if nobody listens at HOST:PORT: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()) or "/" in host:
-        raise UsageError(
-            f"--ray {address}: expected HOST:PORT of the cluster's head, on one of whose nodes "
-            "the command runs, or auto, or local"
-        )
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise UsageError(
-            f"--ray {address}: expected a Ray cluster, found none ({error}); start one by "
-            f"ray start --head --port {port}, or give --ray local"
-        ) from error
 
 
 @dataclass(eq=False, slots=True)
@@ -169,7 +84,7 @@ class _Run:
 
     def __init__(
         self,
-        room: "Room",
+        room: Room,
         jobs: Sequence[VideoJob],
         setup: WorkerSetup,
         stop: StopRequest,
@@ -334,58 +249,6 @@ class _Run:
     def _clear_after(self, job: VideoJob) -> None:
         with suppress(OutputError):  # the next run will try again, and say why not
             clear_after_kill(self._setup.worker.kind, job.folder, job.stem)
-
-
-class Room:
-    """What a task takes of a node, and how many the cluster has room for."""
-
-    def __init__(self, ray: Any, device: str, at_most: int | None) -> None:
-        """See what there is.
-
-        Raises:
-            UsageError: if the device is a numbered one: Ray says which GPU is whose.
-        """
-        if device.startswith("cuda:"):
-            raise UsageError(f"--device {device}: Ray shares the GPUs out; give cuda, or cpu")
-        self.ray, self._at_most = ray, at_most
-        nodes = self._nodes()
-        self._gpus = int(device == "cuda" or (device == "auto" and any(gpus for _, gpus in nodes)))
-        self._cpus = min(CPUS_A_TASK, max((cpus for cpus, _ in nodes), default=1) or 1)
-
-    def __str__(self) -> str:
-        nodes = self._nodes()
-        cpus, gpus = (sum(each) for each in zip(*nodes, strict=True))
-        what = f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {cpus} CPUs, {gpus} GPUs"
-        return f"{what}; a video takes {self.of_a_task}"
-
-    @property
-    def of_a_task(self) -> str:
-        """What a task takes, in words."""
-        return f"{self._cpus} CPUs" + (" and a GPU" if self._gpus else "")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Of a task, as Ray takes them."""
-        return {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_retries": ATTEMPTS - 1}
-
-    @property
-    def tasks(self) -> int:
-        """How many may be at work, or wait for a place."""
-        return self._at_most or max(1, QUEUED_A_PLACE * self.places)
-
-    @property
-    def places(self) -> int:
-        """How many can be at work at once, for now."""
-        places = sum(
-            min(cpus // self._cpus, gpus) if self._gpus else cpus // self._cpus
-            for cpus, gpus in self._nodes()
-        )
-        return min(places, self._at_most or places)
-
-    def _nodes(self) -> list[tuple[int, int]]:
-        """CPUs and GPUs of every node that is there."""
-        resources = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        return [(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources]
 
 
 def _is_elsewhere(job: VideoJob) -> bool:

@@ -148,7 +148,8 @@ class VideoCommand:
             spreadsheet_safe=self.spreadsheet_safe,
         )
         if self.ray is not None:
-            from tubedet.batch.cluster import Cluster, process_on_ray
+            from tubedet.batch.cluster import process_on_ray
+            from tubedet.batch.cluster_connection import Cluster
 
             cluster = Cluster(self.ray, at_most=self.workers, with_logs=self.debug)
             return lambda stop: process_on_ray(jobs, setup, stop, told, cluster)
