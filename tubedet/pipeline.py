@@ -13,7 +13,8 @@
     → write           writers              annotated MP4, CSV, JSON, … in one transaction
 
 Every stage is an iterator, so memory doesn't grow with the video. Reading, the network, and drawing
-with writing go on at the same time (run.overlap). `detect` and `flow` differ in their work alone.
+with writing go on at the same time (run.overlap). `detect` and `flow` differ in their work alone,
+a file and a camera in their reader (video.live_reader) and in who ends the run (live.live_run).
 Whatever ends a run, what it has is kept.
 
 The presets of the paper answer every pair of frames by itself. `light` is given a video as it goes
