@@ -1,16 +1,18 @@
 """A run over a file as if it came live, recorded in segments of a second."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from tests.live.file_stream import FileStream
 from tests.scripted_detector import ScriptedDetector
 from tests.synthetic_video import write_video
+from tubedet.live.event_hooks import EventHook
 from tubedet.live.live_run import LiveRun
 from tubedet.live.live_status import LiveStatus
 from tubedet.live.recordings import RecordingPlan, Recordings
+from tubedet.notes import Note
 from tubedet.run.detection import DetectionWork
 from tubedet.run.events import VideoDone
 from tubedet.run.plan import RunPlan
@@ -42,9 +44,11 @@ class Outcome:
         rows: io.StringIO | None = None,
         stop: StopRequest | None = None,
         plan: RunPlan | None = None,
+        hooks: Sequence[EventHook] = (),
     ) -> None:
         self.rows = rows or io.StringIO()
         self.done: list[VideoDone] = []
+        self.notes: list[Note] = []
         self.stream = FileStream(video, before_frame)
         self.status = LiveStatus(self.stream, VIDEO)
         self.error: BaseException | None = None
@@ -57,6 +61,8 @@ class Outcome:
             work,
             video=VIDEO,
             rows_to=self.rows,
+            told=self.notes.append,
+            hooks=hooks,
             status=self.status,
             recordings=Recordings(self.stream, work, segments, self.done.append),
             stop=stop,

@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.live.file_stream import FileOutage, FileStream
 from tests.live.recorded_stream import FPS, FRAMES, STEMS, VIDEO, Outcome, write_stream
 from tests.scripted_detector import ScriptedDetector
 from tubedet.errors import OutputError
+from tubedet.live.event_hooks import EventHook, delivery_to
 from tubedet.live.killed_segments import notes_on_killed
 from tubedet.live.live_run import LiveRun
 from tubedet.live.live_status import LiveStatus
@@ -234,7 +236,16 @@ def test_pictures_are_drawn_for_the_page_only_while_somebody_looks(
     stream = FileStream(video)
     work = DetectionWork(ScriptedDetector(), RunPlan())
     status = LiveStatus(stream, VIDEO)
-    run = LiveRun(stream, work, video=VIDEO, rows_to=io.StringIO(), status=status, page=page)
+    notes: list[Note] = []
+    run = LiveRun(
+        stream,
+        work,
+        video=VIDEO,
+        rows_to=io.StringIO(),
+        told=notes.append,
+        status=status,
+        page=page,
+    )
     assert len(list(run.frames())) == FRAMES
     assert page.shown == len(drawn) == 10
 
@@ -273,3 +284,20 @@ def test_a_segment_that_has_ended_is_forgotten_at_once(video: Path, tmp_path: Pa
     finally:
         gc.enable()
     assert known in ([1], [2])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the command is a POSIX one")
+def test_recordings_are_whole_before_slow_commands_are_waited_for(
+    video: Path, tmp_path: Path
+) -> None:
+    whole_then: list[int] = []
+
+    class Hook(EventHook):
+        def close(self, deadline: float) -> None:
+            whole_then.append(len(list(tmp_path.glob("door-*.meta.json"))))
+            super().close(deadline)
+
+    hook = Hook(delivery_to("true"), lambda _: None)
+    outcome = Outcome(video, tmp_path, hooks=[hook])
+    assert outcome.error is None
+    assert whole_then == [len(STEMS)]

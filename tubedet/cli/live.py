@@ -117,6 +117,7 @@ class LiveCommand:
                 work,
                 video=video,
                 rows_to=self.rows_to,
+                told=view.note,
                 status=status,
                 recordings=Recordings(stream, work, plan, view.segment_done) if plan else None,
                 hooks=hooks,

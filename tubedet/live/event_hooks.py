@@ -4,19 +4,22 @@ Each has a queue and a thread of its own. What does not get through is counted a
 again: an event is news, and its rows are elsewhere.
 """
 
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Full, Queue
+from tempfile import TemporaryFile
 from threading import Thread
 from time import monotonic
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from tubedet.errors import UsageError
 from tubedet.live.action_events import ActionEvent
@@ -24,6 +27,7 @@ from tubedet.notes import Note
 
 TIMEOUT_S = 10.0  # of one event, and of all that wait when the run ends
 MOST_WAITING = 1_000
+MOST_SAID = 1_000  # bytes of what a command says on stderr
 
 
 class EventHook:
@@ -36,10 +40,11 @@ class EventHook:
     """
 
     def __init__(self, delivery: "Delivery", told: Callable[[Note], None]) -> None:
-        self.name, self._deliver = delivery
+        self.name, self._deliver, self._abandon = delivery
         self._told = told
         self._queue: Queue[str | None] = Queue(MOST_WAITING)
         self._handed_over = self._delivered = 0
+        self._is_over = False
         self._reason = ""
         self._thread = Thread(target=self._work, name="tubedet-event", daemon=True)
         self._thread.start()
@@ -55,6 +60,8 @@ class EventHook:
         with suppress(Full):
             self._queue.put(None, timeout=max(0.0, deadline - monotonic()))
         self._thread.join(max(0.0, deadline - monotonic()))
+        self._is_over = True
+        self._abandon()
         if lost := self._handed_over - self._delivered:
             reason = self._reason or "too slow"
             self._told(
@@ -66,7 +73,7 @@ class EventHook:
             )
 
     def _work(self) -> None:
-        while (event := self._queue.get()) is not None:
+        while (event := self._queue.get()) is not None and not self._is_over:
             reason = self._deliver(event)
             self._delivered += not reason
             if reason and reason != self._reason:
@@ -75,10 +82,17 @@ class EventHook:
 
 
 class Delivery(NamedTuple):
-    """What messages call a command or address, and what tells it of an event: why not, or ""."""
+    """How a command or address is told of events.
+
+    Attributes:
+        name: what messages call it.
+        deliver: tells it of one: why it could not, or "".
+        abandon: ends what `deliver` is at.
+    """
 
     name: str
     deliver: Callable[[str], str]
+    abandon: Callable[[], None] = lambda: None
 
 
 def delivery_to(text: str) -> Delivery:
@@ -95,35 +109,76 @@ def delivery_to(text: str) -> Delivery:
     try:
         command = shlex.split(text)
     except ValueError as error:
-        raise UsageError(f"--on-event: expected a command, found {text!r}: {error}") from error
+        raise UsageError(f"--on-event: expected a command: {error}") from None  # it may hold a key
     if not command or shutil.which(command[0]) is None:
         raise UsageError(
-            f"--on-event: expected http://…, https://… or a command, found no program of the name "
-            f"{command[0] if command else text!r}"
+            "--on-event: expected http://…, https://… or a command, found no program of the name "
+            f"{_without_secrets(command[0]) if command else repr('')}"
         )
-    return Delivery(command[0], lambda event: _run(command, event))
+    runs = _CommandRuns(command)
+    return Delivery(command[0], runs.run, runs.end)
 
 
-def _run(command: list[str], event: str) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            input=event + "\n",
-            text=True,
-            capture_output=True,  # stdout belongs to the rows
-            errors="replace",
-            timeout=TIMEOUT_S,
-            start_new_session=True,  # Ctrl-C ends the run, not what it still has to deliver
-        )
-    except subprocess.TimeoutExpired:
-        return f"not done within {TIMEOUT_S:g} s"
-    except OSError as error:
-        return error.strerror or str(error)
-    if not done.returncode:
-        return ""
-    said = done.stderr.strip().splitlines()
-    return f"exit code {done.returncode}" + (f": {said[-1]}" if said else "")
+def _without_secrets(name: str) -> str:
+    """A program's name, or the beginning of an address that is mistyped."""
+    scheme, is_address, _ = name.partition("://")
+    return f"{scheme}://…" if is_address else name
+
+
+class _CommandRuns:
+    """A command, which runs once an event."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def run(self, event: str) -> str:
+        """Let it run with an event on its stdin: why it failed, or ""."""
+        with TemporaryFile() as said:  # what a command leaves running would keep a pipe open
+            try:
+                self._running = process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,  # that of the program belongs to the rows
+                    stderr=said,
+                    start_new_session=True,  # Ctrl-C ends the run, not what it has to deliver
+                )
+            except OSError as error:
+                return error.strerror or str(error)
+            try:
+                assert process.stdin is not None
+                with suppress(BrokenPipeError), process.stdin as its_stdin:
+                    its_stdin.write(event.encode() + b"\n")
+                code = process.wait(TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.end()
+                return f"not done within {TIMEOUT_S:g} s"
+            return f"exit code {code}{_last_line(said)}" if code else ""
+
+    def end(self) -> None:
+        """End it, and what it has started itself."""
+        process = self._running
+        if process is None or process.poll() is not None:
+            return
+        with suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+        process.wait()
+
+
+def _last_line(said: IO[bytes]) -> str:
+    length = said.seek(0, os.SEEK_END)
+    said.seek(max(0, length - MOST_SAID))
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return f": {lines[-1]}" if lines else ""
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """An event goes where it was told to go: elsewhere its password would be read by others."""
+
+    def redirect_request(self, *request: Any) -> None:
+        return None
 
 
 def _posted(url: str, event: str) -> str:
@@ -135,7 +190,7 @@ def _posted(url: str, event: str) -> str:
         url = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
     request = Request(url, event.encode(), headers)
     try:
-        with urlopen(request, timeout=TIMEOUT_S):
+        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S):
             return ""
     except HTTPError as error:
         error.close()

@@ -1,6 +1,8 @@
 """Rows as JSON lines, one object a row: into a file, or onto a stream as they are found."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from tubedet.detections import FrameDetections
@@ -36,9 +38,16 @@ def put_on_stream(stream: TextIO, video: str, found: FrameDetections) -> None:
         StreamClosedError: if nobody reads the stream any more.
         OutputError: if it cannot be written.
     """
-    try:
+    with stream_errors():
         stream.writelines(json_lines(video, found))
         stream.flush()
+
+
+@contextmanager
+def stream_errors() -> Iterator[None]:
+    """Report OSError of an output stream, as `put_on_stream` does."""
+    try:
+        yield
     except BrokenPipeError as error:
         raise StreamClosedError("nobody reads the output stream any more") from error
     except OSError as error:
