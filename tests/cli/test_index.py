@@ -41,9 +41,28 @@ def test_pages_and_metas_tell_what_the_videos_are(results: Path) -> None:
     }  # fmt: skip
     assert [name for name, video in by_name.items() if video.partial] == ["d.mp4"]
     assert [video.frames for video in by_name.values()] == [24, 5, 24]
+    assert by_name["a b.mp4"].labels is not None
     assert set(by_name["a b.mp4"].labels) <= {"walk", "run", "jump"}
     assert by_name["a b.mp4"].labels
+    assert by_name["c.mp4"].labels == pytest.approx(by_name["a b.mp4"].labels)  # the same video
+    assert by_name["c.mp4"].seconds == pytest.approx(by_name["a b.mp4"].seconds)
     assert str(by_name["a b.mp4"].thumbnail).startswith("data:image/jpeg")
+
+
+def test_without_a_page_the_mp4_is_linked_and_of_rows_that_are_gone_nothing_is_said(
+    tmp_path: Path,
+) -> None:
+    video = telling_video(tmp_path / "a.mp4")
+    out = tmp_path / "out"
+    run(job_of(video, out), DetectionWork(TellingDetector(), RunPlan()), ["mp4", "csv"])
+    (of_rows,) = indexed_videos(out, out)
+    assert of_rows.page == "a.tubedet.mp4"
+    assert of_rows.labels
+
+    (out / "a.csv").unlink()
+    (without,) = indexed_videos(out, out)
+    assert without.labels is None
+    assert "nothing found" not in index_html([without], "out")
 
 
 def test_the_index_is_written_and_written_anew(results: Path) -> None:

@@ -76,7 +76,8 @@ class LiveStatus:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, the latest events and outages first."""
         with self._lock:
-            events = list(self._events)[::-1]
+            # An end is known some frames later than a beginning in the same frame.
+            events = sorted(self._events, key=lambda each: each.at, reverse=True)
         outages = self.outages
         return {
             "name": self.name,

@@ -15,9 +15,9 @@ class IndexedVideo:
 
     Attributes:
         name: as in the rows' `video` column.
-        page: address of its page, relative to the index; None if there is none.
+        page: address of its page, or else its MP4, relative to the index; None without both.
         thumbnail: address of a small picture, such as a data URI; None for none.
-        labels: seconds in which each label was found.
+        labels: seconds in which each label was found; None if that is not known.
         frames: how many were processed.
         seconds: how long they last; None if that is not known.
         notes: what people should know of the result, one line each.
@@ -28,7 +28,7 @@ class IndexedVideo:
     name: str
     page: str | None = None
     thumbnail: str | None = None
-    labels: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, float] | None = field(default_factory=dict)
     frames: int = 0
     seconds: float | None = None
     notes: Sequence[str] = ()
@@ -41,7 +41,7 @@ def index_html(videos: Sequence[IndexedVideo], title: str) -> str:
     ordered = sorted(videos, key=lambda each: (each.error is None, not each.partial, each.name))
     seconds = Counter[str]()
     for video in videos:
-        seconds.update(video.labels)
+        seconds.update(video.labels or {})
     template = environment().get_template("index.html.j2")
     return template.render(
         generator=GENERATOR,

@@ -1,6 +1,8 @@
-"""The index page of a folder of results, made of what its metas and pages tell."""
+"""The index page of a folder of results, made of what its metas, pages and rows tell."""
 
+from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from os.path import relpath
 from pathlib import Path
 from urllib.parse import quote
@@ -9,7 +11,9 @@ from tubedet.errors import OutputError
 from tubedet.page.index_page import GENERATOR, IndexedVideo, index_html
 from tubedet.page.video_page import summary_of
 from tubedet.whole_file import written_whole
-from tubedet.writers.formats import META_SUFFIXES
+from tubedet.writers.formats import META_SUFFIXES, ROW_FORMATS
+from tubedet.writers.partial_results import Results
+from tubedet.writers.read_rows import read_rows
 from tubedet.writers.run_meta import RunMeta
 from tubedet.writers.writer import output_errors
 
@@ -59,7 +63,7 @@ def write_index(
 
 
 def indexed_videos(folder: Path, start: Path) -> list[IndexedVideo]:
-    """What the metas in a folder and its tree, and the pages they name, tell of their videos.
+    """What metas in a folder and its tree, and the pages or rows they name, tell of their videos.
 
     Addresses are relative to the folder `start`.
     """
@@ -69,8 +73,8 @@ def indexed_videos(folder: Path, start: Path) -> list[IndexedVideo]:
         if meta is not None:
             try:
                 found.append(_indexed(meta_path, meta, start))
-            except (AttributeError, LookupError, TypeError, ValueError):
-                why = f"{meta_path}, or its page, is not as tubedet writes it"
+            except (AttributeError, LookupError, TypeError, ValueError, OutputError):
+                why = f"{meta_path}, or its page or rows, are not as tubedet writes them"
                 found.append(IndexedVideo(name=meta.video, error=why))
     return found
 
@@ -79,18 +83,39 @@ def _indexed(meta_path: Path, meta: RunMeta, start: Path) -> IndexedVideo:
     page = meta_path.parent / Path(str(meta.outputs.get("html", {}).get("name", ""))).name
     summary = summary_of(page) or {}  # without a name it is the folder
     thumbnail = str(summary.get("thumbnail") or "")
-    seconds = summary.get("seconds")
+    shown, labels, seconds = page, summary.get("label_seconds"), summary.get("seconds")
+    if not summary:
+        results = Results("boxes", meta_path, meta)
+        shown = results.path("mp4") or Path()
+        frame_s = float(meta.stride / Fraction(meta.fps))
+        labels, seconds = _label_seconds(results, frame_s), meta.processed_frames * frame_s
     return IndexedVideo(
         # The segments of a stream are all of one video.
         name=meta.video if meta.live is None else _stem_of(meta_path),
-        page=_address(page, start) if summary else None,
+        page=_address(shown, start) if shown.name else None,
         thumbnail=thumbnail if thumbnail.startswith("data:image/") else None,
-        labels={str(name): float(s) for name, s in summary.get("label_seconds", {}).items()},
+        labels=None if labels is None else {str(name): float(s) for name, s in labels.items()},
         frames=meta.processed_frames,
         seconds=None if seconds is None else float(seconds),
         notes=[str(note["text"]) for note in meta.notes if note.get("loss")],
         partial=not meta.complete,
     )
+
+
+def _label_seconds(results: Results, frame_s: float) -> dict[str, float] | None:
+    """For how long each label was found, by rows; None without rows that can be read."""
+    for name in filter(results.meta.outputs.get, ROW_FORMATS):
+        path = results.path(name)
+        if path is None and results.is_edited(name):
+            path = results.meta_path.with_name(str(results.meta.outputs[name]["name"]))
+        if path is not None:
+            frames = Counter[str]()
+            latest: dict[str, int] = {}
+            for row in read_rows(path):
+                frames[row.label] += latest.get(row.label) != row.frame
+                latest[row.label] = row.frame
+            return {label: round(count * frame_s, 3) for label, count in frames.items()}
+    return None
 
 
 def _stem_of(meta_path: Path) -> str:
