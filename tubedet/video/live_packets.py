@@ -18,7 +18,7 @@ MOST_HELD, LONGEST_HELD_US = 256, 3_000_000
 MEASURED_US, LEAST_MEASURED_US = 1_500_000, 300_000
 # FFmpeg gives a picture's packet when so many later ones have begun to come: only where the next
 # one begins does it know that the picture is complete, in the container and once more in its codec.
-PACKETS_HELD = {"rtsp": 1, "mpegts": 2}
+PACKETS_HELD = {"rtsp": 1, "mpegts": 2, "h264": 1, "hevc": 1, "mpegvideo": 1, "m4v": 1}
 SPLIT_CODECS = {"h264", "hevc", "mpeg2video", "mpeg4"}  # by FFmpeg, where one picture ends
 NO_PICTURE_US = 30_000_000  # longer than between any camera's key frames
 
@@ -78,7 +78,7 @@ class LivePackets(PacketReader):
                 raise NothingToSeeError
 
     def _until_failure(self) -> Iterator[AnyPacket]:
-        """The packets up to a failure. It is raised by nobody here: packets are held before it."""
+        """The packets up to a failure, which is kept: raised, it would take held packets along."""
         try:
             yield from super().__iter__()
         except av.FFmpegError as error:
