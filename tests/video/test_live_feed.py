@@ -62,15 +62,16 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., LiveFeed]:
     monkeypatch.setattr(live_feed, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(live_feed, "info_of", lambda *_: INFO)
 
-    def feed(script: list[list[tuple[int, int]]]) -> LiveFeed:
+    def feed(script: list[list[tuple[int, int]]], *, begins_at_loss: bool = False) -> LiveFeed:
         ScriptedConnection.script, ScriptedConnection.began_us = script, monotonic_us()
         ScriptedConnection.begun = Event()
         source = live_source_of("rtsp://camera/live")
         assert source is not None
-        opened = LiveFeed(source, None, lambda _: None)
-        opened.begin(None)
+        live: LiveFeed = LiveFeed(source, None, lambda _: live.begin(None))
+        if not begins_at_loss:
+            live.begin(None)
         ScriptedConnection.begun.set()
-        return opened
+        return live
 
     return feed
 
@@ -102,3 +103,13 @@ def test_a_connection_that_fails_again_at_once_goes_on_with_its_outage(
     feed.close()
     assert [each.time_s for each in taken if each] == [0, Fraction(1, 25), 3]
     assert feed.outages[0] == Outage(Fraction(1, 25), 2.96, "cut")
+
+
+def test_a_run_that_begins_in_an_outage_has_the_first_picture_behind_it(
+    opened: Callable[..., LiveFeed],
+) -> None:
+    feed = opened([[(0, 0), (1, 1)], [(75, 75), (76, 76)]], begins_at_loss=True)
+    taken = [feed.queue.take(1) for _ in range(2)]
+    feed.close()
+    assert [each.time_s for each in taken if each] == [0, Fraction(1, 25)]
+    assert feed.outages[0] == Outage(Fraction(0), 0, "cut")

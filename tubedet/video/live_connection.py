@@ -95,11 +95,13 @@ class LiveConnection:
             LostError: if the connection is lost.
         """
         own_us: int | None = None
-        resets = 0
+        came_us = arrived_us = resets = 0
         try:
             for picture, time_s, after_gap, own_s in self.decoding.pictures():
                 self._packets.shown()
-                arrived_us = self._packets.arrived_us
+                # Without a packet since the last picture, it is one that the decoder held.
+                is_held, came_us = came_us == self._packets.arrived_us, self._packets.arrived_us
+                arrived_us = arrived_us + int(1_000_000 / self.fps) if is_held else came_us
                 if self.is_whole:  # read as quickly as wanted: it says itself when a picture is due
                     own_us = int(time_s * 1_000_000)
                     arrived_us = self._opened_us + own_us
@@ -109,10 +111,10 @@ class LiveConnection:
                     own_us += int(1_000_000 / self.fps)
                 is_reset, resets = self.decoding.clock_resets > resets, self.decoding.clock_resets
                 yield LivePicture(picture, own_us, arrived_us, after_gap, is_reset)
-        except av.FFmpegError as error:
-            raise LostError(_in_words(error)) from None
         except NothingToSeeError:
             raise LostError("data came, but no picture") from None
+        if self._packets.failure:  # only now: what was held, here and in the decoder, has come
+            raise LostError(_in_words(self._packets.failure))
 
 
 def _opened(source: LiveSource) -> InputContainer:

@@ -181,7 +181,7 @@ class LiveFeed:
             return not self.queue.is_ended
         time_us = self.clock.time_us(shown.arrived_us)
         half_frame_us = int(500_000 / connection.fps)
-        if self._is_lost and time_us < self.clock.latest_us + half_frame_us:
+        if self._is_lost and self._kept and time_us < self.clock.latest_us + half_frame_us:
             return True  # shown before: the connection begins with what the source has kept
         time_s = Fraction(self.clock.given(time_us), 1_000_000)
         if has_reached(self._end, self._kept, time_s):

@@ -15,10 +15,10 @@ from tubedet.video.container import AnyPacket, PacketReader, codec_name
 QUIET_US = 300_000  # without a packet that is less late than those before: the burst is over
 LESS_LATE_US = 5_000
 MOST_HELD, LONGEST_HELD_US = 256, 3_000_000
-MEASURED_US = 1_500_000
+MEASURED_US, LEAST_MEASURED_US = 1_500_000, 300_000
 # FFmpeg gives a picture's packet when so many later ones have begun to come: only where the next
 # one begins does it know that the picture is complete, in the container and once more in its codec.
-PACKETS_HELD = {"rtsp": 1, "mpegts": 2}
+PACKETS_HELD = {"rtsp": 1, "mpegts": 2, "h264": 1, "hevc": 1, "mpegvideo": 1, "m4v": 1}
 SPLIT_CODECS = {"h264", "hevc", "mpeg2video", "mpeg4"}  # by FFmpeg, where one picture ends
 NO_PICTURE_US = 30_000_000  # longer than between any camera's key frames
 
@@ -28,21 +28,24 @@ class NothingToSeeError(Exception):
 
 
 class LivePackets(PacketReader):
-    """Packets as they come, past damage, until the connection fails: then its error is raised.
+    """Packets as they come, past damage, until the source ends or the connection fails.
 
     What comes in a burst when a connection begins, since it has waited at the server or in FFmpeg's
     search for streams, is held until the burst is over: from then on it is known when each of its
     packets would have come without it.
 
-    Of a stream without times, the rate is measured first; it is taken to be even.
+    Of a stream without times, the rate is measured first; it is taken to be even. If the connection
+    does not last long enough, the nominal rate has to do.
 
     Attributes:
+        failure: why the connection failed, once all packets before it are given; else None.
         arrived_us: when the packet that was given last began to come, in microseconds by
             `monotonic_us`.
         measured_fps: the rate of a stream without times, in frames a second; None if it is unknown.
     """
 
     passed_over: ClassVar[type[av.FFmpegError]] = av.error.InvalidDataError
+    failure: av.FFmpegError | None
     arrived_us: int
     measured_fps: Fraction | None
 
@@ -52,7 +55,7 @@ class LivePackets(PacketReader):
         super().__init__(container)
         self._container_format = container.format.name
         self._has_bursts, self._has_times = has_bursts, has_times
-        self.measured_fps = None
+        self.failure = self.measured_fps = None
         self.arrived_us = self._shown_us = monotonic_us()
 
     def shown(self) -> None:
@@ -60,7 +63,7 @@ class LivePackets(PacketReader):
         self._shown_us = monotonic_us()
 
     def __iter__(self) -> Iterator[AnyPacket]:
-        packets = _with_arrivals(super().__iter__(), self._container_format)
+        packets = _with_arrivals(self._until_failure(), self._container_format)
         held: list[tuple[AnyPacket, int]] = []
         if not self._has_times:
             held, self.measured_fps = _measured(packets)
@@ -73,6 +76,13 @@ class LivePackets(PacketReader):
             yield packet
             if self.arrived_us - self._shown_us > NO_PICTURE_US:
                 raise NothingToSeeError
+
+    def _until_failure(self) -> Iterator[AnyPacket]:
+        """The packets up to a failure, which is kept: raised, it would take held packets along."""
+        try:
+            yield from super().__iter__()
+        except av.FFmpegError as error:
+            self.failure = error.with_traceback(None)  # which would keep this and its codec alive
 
 
 def monotonic_us() -> int:
@@ -122,14 +132,16 @@ def _measured(
         came_us.append(packet_us)
         if len(held) >= MOST_HELD or came_us[-1] - came_us[0] > MEASURED_US:
             break
+    if not held:
+        return [], None
     steps = enumerate(pairwise(came_us), start=1)
-    burst = next((place for place, (a, b) in steps if b - a > LESS_LATE_US), len(held))
+    burst = next((place for place, (a, b) in steps if b - a > LESS_LATE_US), len(held) - 1)
     after_us = came_us[burst:]
-    if len(after_us) < 2:
-        return list(zip(held, came_us, strict=True)), None
-    step_us = (after_us[-1] - after_us[0]) / (len(after_us) - 1)
+    lasts_us = after_us[-1] - after_us[0]
+    is_known = lasts_us >= LEAST_MEASURED_US
+    step_us = lasts_us / (len(after_us) - 1) if is_known else _nominal_step_us(held[-1])
     came_us[:burst] = [round(after_us[0] - step_us * ahead) for ahead in range(burst, 0, -1)]
-    fps = Fraction(max(1, round(1_000_000 / step_us)))
+    fps = Fraction(max(1, round(1_000_000 / step_us))) if is_known else None
     return list(zip(held, came_us, strict=True)), fps
 
 
@@ -152,3 +164,7 @@ def _own_us(packet: AnyPacket) -> int | None:
     if packet.dts is None or packet.time_base is None:
         return None
     return int(packet.dts * packet.time_base * 1_000_000)
+
+
+def _nominal_step_us(packet: AnyPacket) -> int:
+    return int((packet.duration or 0) * (packet.time_base or 0) * 1_000_000)
