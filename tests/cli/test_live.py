@@ -188,6 +188,7 @@ def test_an_end_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ([NOBODY, NOBODY], "--live: expected one of camera:0"),
         (["clip.mp4"], "clip.mp4: expected camera:0"),
+        (["rtps://me:secret@cam/1"], "rtps://me:***@cam/1: expected camera:0"),
         ([NOBODY, "--resume"], "--resume makes no sense with --live"),
         ([NOBODY, "--skip-existing"], "--skip-existing makes no sense with --live"),
         ([NOBODY, "--overwrite"], "--overwrite makes no sense with --live"),
@@ -221,11 +222,12 @@ def test_options_of_streams_need_live(arguments: list[str]) -> None:
     assert done.stderr.startswith(f"tubedet: {arguments[0]} needs --live")
 
 
-def test_an_address_without_live_says_so_and_hides_its_password() -> None:
-    done = in_process("rtsp://me:secret@cam/1")
+@pytest.mark.parametrize("command", ["detect", "flow", "sheet", "benchmark"])
+def test_an_address_without_live_says_so_and_hides_its_password(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "rtsp://me:sec/ret@cam/1"])
     assert done.exit_code == 2
     assert done.stderr == (
-        "tubedet: rtsp://me:***@cam/1: expected a file; give --live to detect in a stream\n"
+        "tubedet: rtsp://me:***@cam/1: expected a file; tubedet detect --live reads streams\n"
     )
 
 
