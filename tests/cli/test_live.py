@@ -183,6 +183,18 @@ def test_an_end_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times[-1] < 1
 
 
+def test_a_long_address_is_recorded_under_a_name_that_is_cut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tubedet.pipeline.load_detector", lambda *_, **__: ScriptedDetector())
+    with LiveServer(fps=25) as camera:
+        address = camera.address + "/" + "x" * 260
+        done = in_process(address, "--live", "-f", "csv,mp4", "-o", tmp_path, "--max-frames", "2")
+    assert done.exit_code == 0, done.stderr
+    (meta,) = tmp_path.glob("127.0.0.1-*-live.ts-xxx*Z.meta.json")
+    assert json.loads(meta.read_text())["video"] == address
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -200,6 +212,9 @@ def test_an_end_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
         ([NOBODY, "--segment", "1h", "-o", "-"], "--segment and -o - contradict"),
         ([NOBODY, "--segment", "0.5"], "--segment: expected 1 second or longer"),
         ([NOBODY, "--segment", "100f"], "--segment: expected 1 second or longer"),
+        ([NOBODY, "--name", "../up"], "--name '../up': expected the first part of file names"),
+        ([NOBODY, "--name", "/abs", "-f", "csv"], "--name '/abs': expected the first part"),
+        ([NOBODY, "--name", "", "-f", "csv"], "--name '': expected the first part of file names"),
         ([NOBODY, "-o", "rows.csv"], "-o rows.csv: expected a folder"),
         ([NOBODY, "--show-at", "a:b:c]"], "--show-at: expected HOST or HOST:PORT"),
         ([NOBODY, "--on-event", "no-such-program"], "--on-event: expected http://"),

@@ -147,15 +147,17 @@ class LiveCommand:
         return source
 
     def _recording_plan(self, source: "LiveSource") -> "RecordingPlan | None":
-        from tubedet.live.recordings import RecordingPlan
+        from tubedet.batch.own_names import checked_stem, shortened
+        from tubedet.live.recordings import LONGEST_MARK, RecordingPlan
 
+        stem = source.stem if self.name is None else checked_stem(self.name)
         if not self.records:
             return None
         folder = DEFAULT_FOLDER if self.output is None else self.output
         refuse_file_name(folder)
         return RecordingPlan(
             folder=Path(folder),
-            stem=self.name or source.stem,
+            stem=shortened(stem, added_bytes=len(LONGEST_MARK)),
             video=video_name(source),
             formats=self.formats,
             segment_s=segment_length_s(self.segment or DEFAULT_SEGMENT),
