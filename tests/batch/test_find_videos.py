@@ -10,6 +10,7 @@ import pytest
 
 from tests.synthetic_video import write_video
 from tubedet.batch.find_videos import FoundVideos, find_videos
+from tubedet.batch.own_names import shortened
 from tubedet.batch.wanted import Wanted
 from tubedet.errors import UsageError
 from tubedet.video.file_names import VIDEO_SUFFIXES
@@ -617,6 +618,11 @@ def test_a_name_of_255_bytes_is_cut_so_that_every_result_has_room(tmp_path: Path
     longest = job.folder / f".{job.stem}.partial-99.flow.meta.json.part"
     longest.parent.mkdir()
     longest.touch()
+
+
+def test_a_name_is_cut_more_where_something_comes_before_the_ending() -> None:
+    assert shortened("x" * 195, added_bytes=20) == "x" * 195
+    assert len(shortened("x" * 196, added_bytes=20)) == 195
 
 
 def test_a_name_that_leaves_room_is_not_cut(tmp_path: Path) -> None:

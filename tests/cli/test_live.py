@@ -183,11 +183,24 @@ def test_an_end_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times[-1] < 1
 
 
+def test_a_long_address_is_recorded_under_a_name_that_is_cut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tubedet.pipeline.load_detector", lambda *_, **__: ScriptedDetector())
+    with LiveServer(fps=25) as camera:
+        address = camera.address + "/" + "x" * 260
+        done = in_process(address, "--live", "-f", "csv,mp4", "-o", tmp_path, "--max-frames", "2")
+    assert done.exit_code == 0, done.stderr
+    (meta,) = tmp_path.glob("127.0.0.1-*-live.ts-xxx*Z.meta.json")
+    assert json.loads(meta.read_text())["video"] == address
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([NOBODY, NOBODY], "--live: expected one of camera:0"),
         (["clip.mp4"], "clip.mp4: expected camera:0"),
+        (["rtps://me:secret@cam/1"], "rtps://me:***@cam/1: expected camera:0"),
         ([NOBODY, "--resume"], "--resume makes no sense with --live"),
         ([NOBODY, "--skip-existing"], "--skip-existing makes no sense with --live"),
         ([NOBODY, "--overwrite"], "--overwrite makes no sense with --live"),
@@ -199,6 +212,9 @@ def test_an_end_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
         ([NOBODY, "--segment", "1h", "-o", "-"], "--segment and -o - contradict"),
         ([NOBODY, "--segment", "0.5"], "--segment: expected 1 second or longer"),
         ([NOBODY, "--segment", "100f"], "--segment: expected 1 second or longer"),
+        ([NOBODY, "--name", "../up"], "--name '../up': expected the first part of file names"),
+        ([NOBODY, "--name", "/abs", "-f", "csv"], "--name '/abs': expected the first part"),
+        ([NOBODY, "--name", "", "-f", "csv"], "--name '': expected the first part of file names"),
         ([NOBODY, "-o", "rows.csv"], "-o rows.csv: expected a folder"),
         ([NOBODY, "--show-at", "a:b:c]"], "--show-at: expected HOST or HOST:PORT"),
         ([NOBODY, "--on-event", "no-such-program"], "--on-event: expected http://"),
@@ -221,11 +237,12 @@ def test_options_of_streams_need_live(arguments: list[str]) -> None:
     assert done.stderr.startswith(f"tubedet: {arguments[0]} needs --live")
 
 
-def test_an_address_without_live_says_so_and_hides_its_password() -> None:
-    done = in_process("rtsp://me:secret@cam/1")
+@pytest.mark.parametrize("command", ["detect", "flow", "sheet", "benchmark"])
+def test_an_address_without_live_says_so_and_hides_its_password(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "rtsp://me:sec/ret@cam/1"])
     assert done.exit_code == 2
     assert done.stderr == (
-        "tubedet: rtsp://me:***@cam/1: expected a file; give --live to detect in a stream\n"
+        "tubedet: rtsp://me:***@cam/1: expected a file; tubedet detect --live reads streams\n"
     )
 
 

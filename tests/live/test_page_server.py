@@ -3,8 +3,10 @@
 import http.client
 import json
 import re
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +17,7 @@ import pytest
 from tests.browser import chromium, picture_of
 from tubedet.errors import OutputError
 from tubedet.live.latest_picture import MOST_VIEWERS
-from tubedet.live.page_server import LivePage
+from tubedet.live.page_server import MOST_CONNECTIONS, LivePage
 
 STATUS = {
     "name": "rtsp://door",
@@ -43,11 +45,37 @@ def plain(rgb: tuple[int, int, int], width: int = 320) -> Any:
     return np.full((240, width, 3), rgb, np.uint8)
 
 
-def get(page: LivePage, path: str, host: str | None = None) -> http.client.HTTPResponse:
+def get(
+    page: LivePage, path: str, host: str | None = None, method: str = "GET"
+) -> http.client.HTTPResponse:
     """The answer to a request; its connection is closed by the server or with the response."""
     connection = http.client.HTTPConnection("127.0.0.1", urlsplit(page.address).port, timeout=20)
-    connection.request("GET", path, headers={"Host": host} if host else {})
+    connection.request(method, path, headers={"Host": host} if host else {})
     return connection.getresponse()
+
+
+def connected(page: LivePage) -> socket.socket:
+    """A connection that has sent the first letter of a request."""
+    connection = socket.create_connection(("127.0.0.1", urlsplit(page.address).port or 0), 20)
+    connection.sendall(b"G")
+    return connection
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Wait until the server closes a connection without an answer; False if it does not."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def send_slowly(connection: socket.socket) -> None:
+    """Send letters of a request for ten seconds."""
+    for _ in range(100):
+        connection.sendall(b"E")
+        time.sleep(0.1)
 
 
 def next_picture(response: http.client.HTTPResponse) -> Any:
@@ -150,6 +178,45 @@ def test_a_place_that_cannot_be_bound_is_said(page: LivePage) -> None:
     assert port
     with pytest.raises(OutputError, match=rf"cannot serve a page at 127.0.0.1:{port}: "):
         LivePage("x", lambda: STATUS, "127.0.0.1", port)
+
+
+def test_connections_that_are_too_many_are_closed_at_once(page: LivePage) -> None:
+    with ExitStack() as opened:
+        first = [opened.enter_context(connected(page)) for _ in range(MOST_CONNECTIONS)]
+        with connected(page) as one_more:
+            one_more.settimeout(3)  # less than others have for their request
+            assert is_closed(one_more)
+        first[-1].sendall(f"ET /{page.token}/status HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        assert first[-1].recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_request_that_does_not_end_is_not_waited_for(
+    page: LivePage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tubedet.live.page_server.HEAD_S", 0.5)
+    with connected(page) as silent, connected(page) as slow:
+        assert is_closed(silent)
+        with pytest.raises(ConnectionError):
+            send_slowly(slow)
+
+
+def test_pictures_go_on_after_the_time_for_a_request(
+    page: LivePage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tubedet.live.page_server.HEAD_S", 0.1)
+    page.show(plain(RED))
+    with closing(get(page, f"/{page.token}/picture")) as viewer:
+        next_picture(viewer)
+        with connected(page) as silent:
+            assert is_closed(silent)
+        page.show(plain(GREEN))
+        assert next_picture(viewer)[120, 160].tolist() == pytest.approx(GREEN[::-1], abs=6)
+
+
+@pytest.mark.parametrize(("what", "status"), [("", 200), ("picture", 200), ("else", 404)])
+def test_the_head_of_an_answer_can_be_asked_for(page: LivePage, what: str, status: int) -> None:
+    with closing(get(page, f"/{page.token}/{what}", method="HEAD")) as response:
+        assert response.status == status
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_a_path_without_a_video_behind_it_is_an_error_of_one_line(tmp_path: Path
         "noise.mp4": "data that cannot be read",
         "list.m3u8": "data that cannot be read",
         "subtitles.srt": "found subtitle",
-        "sound.m4a": r"found audio \(aac\)",
+        "sound.m4a": r"found audio \(aac\); give a video that shows a picture",
     }
     for name, problem in problems.items():
         with pytest.raises(VideoError, match=f"expected a video .*{problem}") as caught:

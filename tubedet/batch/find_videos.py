@@ -11,6 +11,7 @@ from tubedet.batch.folder_search import FolderSearch, some_of
 from tubedet.batch.manifest import MANIFEST
 from tubedet.batch.own_names import (
     FoundVideo,
+    checked_stem,
     own_stems,
     own_video_names,
     same_name,
@@ -76,7 +77,7 @@ def find_videos(
     videos = list(found.values())
     if not videos:
         raise UsageError(f"{inputs[0]}: --include and --exclude leave nothing of the videos there")
-    stems = own_stems(videos) if name is None else [_checked_name(name, videos)]
+    stems = own_stems(videos) if name is None else [_stem_of_one(name, videos)]
     jobs = [
         VideoJob(
             source=video.source,
@@ -137,17 +138,12 @@ def _identity(source: Path) -> str:
     return str(Path(os.path.realpath(source.parent), source.name))
 
 
-def _checked_name(name: str, videos: Sequence[FoundVideo]) -> str:
+def _stem_of_one(name: str, videos: Sequence[FoundVideo]) -> str:
     if len(videos) != 1:
         raise UsageError(
             f"--name {name}: for the results of one video, but {len(videos)} are given"
         )
-    separators = {"/", os.sep, os.altsep or os.sep, "\0"}
-    if not name.strip() or name in {".", ".."} or not separators.isdisjoint(name):
-        raise UsageError(
-            f"--name {name!r}: expected the first part of file names such as clip; -o names folders"
-        )
-    return name
+    return checked_stem(name)
 
 
 def _refuse_shared_files(jobs: Sequence[VideoJob], suffixes: Sequence[str]) -> None:

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
 
+from tubedet.errors import UsageError
+
 NAME_BYTES = 255  # of one name, in nearly all file systems
 ENDING_BYTES = 40  # ".{stem}.partial-99.flow.meta.json.part" and some to spare
 OUTPUT_MARKS = re.compile(
@@ -68,9 +70,28 @@ def own_video_names(videos: Sequence[FoundVideo]) -> list[str]:
     return _apart([list(_video_names(video)) for video in videos], lambda _, name: name)
 
 
-def shortened(stem: str) -> str:
-    """A stem that leaves room for every output's ending, with a hash of the whole if it is cut."""
-    room = NAME_BYTES - ENDING_BYTES
+def checked_stem(name: str) -> str:
+    """The stem that --name gives.
+
+    Raises:
+        UsageError: if it is not the first part of the name of a file.
+    """
+    separators = {"/", os.sep, os.altsep or os.sep, "\0"}
+    if not name.strip() or name in {".", ".."} or not separators.isdisjoint(name):
+        raise UsageError(
+            f"--name {name!r}: expected the first part of file names such as clip; -o names folders"
+        )
+    return name
+
+
+def shortened(stem: str, *, added_bytes: int = 0) -> str:
+    """A stem that leaves room for every output's ending, with a hash of the whole if it is cut.
+
+    Args:
+        stem: the whole.
+        added_bytes: of what comes between it and the ending.
+    """
+    room = NAME_BYTES - ENDING_BYTES - added_bytes
     if len(os.fsencode(stem)) <= room:
         return stem
     ending = f"-{_hash(stem)}"

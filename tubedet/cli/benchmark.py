@@ -8,6 +8,7 @@ from typer import Argument, Option
 from tubedet.cli.console import say, show_table, with_bar
 from tubedet.cli.detect_options import Compile, Runtime
 from tubedet.cli.output_file import refuse_absent_folder
+from tubedet.cli.video_command import refuse_addresses
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ PAPER = "paper, Titan X"
 
 
 def benchmark(
-    video: Annotated[Path, Argument(help="Its first frames go through the whole pipeline.")],
+    video: Annotated[
+        str, Argument(metavar="VIDEO", help="Its first frames go through the whole pipeline.")
+    ],
     *,
     presets: Annotated[
         list[str] | None,
@@ -43,6 +46,7 @@ def benchmark(
     from tubedet.evaluation.plots import require_matplotlib
     from tubedet.models.presets import PRESETS
 
+    refuse_addresses([video])
     chosen = presets or PRESETS
     if unknown := sorted(set(chosen) - set(PRESETS)):
         raise UsageError(f"--preset {unknown[0]}: not one of {', '.join(PRESETS)}")
@@ -53,7 +57,7 @@ def benchmark(
         if set(chosen) == {"brox"}:
             raise UsageError("--plot: brox needs flow images and has no stages; add a preset")
     events = benchmark_presets(
-        video, chosen, device=device, precision=precision, compile=compile, runtime=runtime
+        Path(video), chosen, device=device, precision=precision, compile=compile, runtime=runtime
     )
     total = len(chosen) * ROUNDS + 1  # the result is the last event
     *_, result = with_bar(events, "benchmark", total)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 from tubedet.cli import detect_options as options
 from tubedet.cli import live_options
 from tubedet.cli.batch_run import PIPE
-from tubedet.cli.live import LiveCommand, refuse_addresses, refuse_for_files, refuse_for_streams
-from tubedet.cli.video_command import VideoCommand, refuse_both
+from tubedet.cli.live import LiveCommand, refuse_for_files, refuse_for_streams
+from tubedet.cli.video_command import VideoCommand, refuse_addresses, refuse_both
 from tubedet.errors import OutputError, UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typer import Option
 
 from tubedet.cli import detect_options as options
 from tubedet.cli.batch_run import PIPE
-from tubedet.cli.video_command import VideoCommand, refuse_both
+from tubedet.cli.video_command import VideoCommand, refuse_addresses, refuse_both
 from tubedet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def flow(
     """
     if output == PIPE:
         raise UsageError("-o - is for rows of `tubedet detect`: name a folder")
+    refuse_addresses(videos)
     refuse_both({"--overwrite": overwrite, "--skip-existing": skip_existing})
     from tubedet.batch.earlier_results import Existing
     from tubedet.run.plan import FramePlan

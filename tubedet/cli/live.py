@@ -135,27 +135,30 @@ class LiveCommand:
             raise VideoError(f"{video}: something was lost, which --strict does not allow")
 
     def _source(self) -> "LiveSource":
-        from tubedet.video.live_address import live_source_of
+        from tubedet.video.live_address import live_source_of, without_secrets
 
         if len(self.videos) != 1:
             raise UsageError(f"--live: expected one of {ADDRESSES}, found {len(self.videos)} names")
         source = live_source_of(self.videos[0])
         if source is None:
-            raise UsageError(f"{self.videos[0]}: expected {ADDRESSES}; a file needs no --live")
+            found = without_secrets(self.videos[0])
+            raise UsageError(f"{found}: expected {ADDRESSES}; a file needs no --live")
         if source.is_pipe and sys.stdin is not None and sys.stdin.isatty():
             raise UsageError("- reads a video from stdin, but stdin is a terminal: pipe one in")
         return source
 
     def _recording_plan(self, source: "LiveSource") -> "RecordingPlan | None":
-        from tubedet.live.recordings import RecordingPlan
+        from tubedet.batch.own_names import checked_stem, shortened
+        from tubedet.live.recordings import LONGEST_MARK, RecordingPlan
 
+        stem = source.stem if self.name is None else checked_stem(self.name)
         if not self.records:
             return None
         folder = DEFAULT_FOLDER if self.output is None else self.output
         refuse_file_name(folder)
         return RecordingPlan(
             folder=Path(folder),
-            stem=self.name or source.stem,
+            stem=shortened(stem, added_bytes=len(LONGEST_MARK)),
             video=video_name(source),
             formats=self.formats,
             segment_s=segment_length_s(self.segment or DEFAULT_SEGMENT),
@@ -208,16 +211,6 @@ def refuse_for_files(given: Mapping[str, bool]) -> None:
     """Raise UsageError for options that are of streams alone."""
     if names := [name for name, is_given in given.items() if is_given]:
         raise UsageError(f"{names[0]} needs --live, and {ADDRESSES}")
-
-
-def refuse_addresses(videos: Sequence[str]) -> None:
-    """Raise UsageError for what only --live can open."""
-    from tubedet.video.live_address import live_source_of
-
-    for text in videos:
-        source = live_source_of(text)
-        if source is not None and not source.is_pipe and not Path(text).exists():
-            raise UsageError(f"{source.name}: expected a file; give --live to detect in a stream")
 
 
 def has_display() -> bool:

@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from tubedet.cli.console import mention, say
 from tubedet.cli.output_file import Overwrite, refuse_existing
+from tubedet.cli.video_command import refuse_addresses
 from tubedet.errors import OutputError, UsageError
 
 ROW_SUFFIXES = (".csv", ".jsonl", ".json")
@@ -17,7 +18,7 @@ DEFAULT_FOLDER = Path("tubedet-output")  # where `tubedet detect` writes
 
 
 def sheet(
-    video: Annotated[Path, Argument(metavar="VIDEO", help="The video that was detected in.")],
+    video: Annotated[str, Argument(metavar="VIDEO", help="The video that was detected in.")],
     *,
     rows: Annotated[
         Path | None,
@@ -57,7 +58,9 @@ def sheet(
     After `tubedet detect clip.mp4`: `tubedet sheet clip.mp4` draws
     tubedet-output/clip.sheet.jpg.
     """
-    rows_path = rows or _rows_of(video)
+    refuse_addresses([video])
+    path_of_video = Path(video)
+    rows_path = rows or _rows_of(path_of_video)
     target = output or rows_path.with_name(f"{rows_path.stem}.sheet.jpg")
     for path, suffixes in ((target, PICTURE_SUFFIXES), (plot, (".png",))):
         if path is not None and path.suffix.lower() not in suffixes:
@@ -75,7 +78,7 @@ def sheet(
     shown = longest(found, tubes)
     pending = _new_folder(crops)
     try:
-        picture = draw_sheet(video, rows_path, shown, pictures, pending)
+        picture = draw_sheet(path_of_video, rows_path, shown, pictures, pending)
         write_picture(target, picture)
         if plot is not None:
             plot_over_time(score_and_motion(rows_path, shown), plot)

@@ -186,6 +186,16 @@ def refuse_file_name(output: str) -> None:
         )
 
 
+def refuse_addresses(videos: Sequence[str]) -> None:
+    """Raise UsageError for streams, which only `tubedet detect --live` can open."""
+    from tubedet.video.live_address import live_source_of
+
+    for text in videos:
+        source = live_source_of(text)
+        if source is not None and not source.is_pipe and not Path(text).exists():
+            raise UsageError(f"{source.name}: expected a file; tubedet detect --live reads streams")
+
+
 def refuse_both(given: dict[str, bool]) -> None:
     """Raise UsageError if more than one of these options is given."""
     names = [name for name, is_given in given.items() if is_given]

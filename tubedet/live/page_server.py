@@ -6,13 +6,16 @@ browsers show without a script, encoded while somebody looks; who is slow misses
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from math import inf
 from secrets import compare_digest, token_urlsafe
-from socket import AF_INET6, gethostname
+from socket import AF_INET6, SHUT_RDWR, gethostname
 from socketserver import TCPServer
 from threading import Thread
+from time import monotonic
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -25,6 +28,8 @@ from tubedet.page.live_page import live_html
 
 LOOPBACK = "127.0.0.1"
 SILENCE_S = 30.0  # a viewer that takes nothing for so long is gone
+HEAD_S = 5.0  # within which a request has to be there
+MOST_CONNECTIONS = 32  # each takes a thread and a file descriptor, with the token or without
 POLL_S = 0.1  # how often it is asked whether to go on
 BOUNDARY = "picture"
 PART_BEGIN = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
@@ -95,12 +100,34 @@ class _Server(ThreadingHTTPServer):
     page: LivePage
 
     def __init__(self, address: tuple[str, int]) -> None:
+        self.head_until: dict[Any, float] = {}  # of all open connections; inf once it is there
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
         """Without asking the network what this machine is called, as `HTTPServer` does."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Close a connection at once if there are too many."""
+        if len(self.head_until) >= MOST_CONNECTIONS:
+            self.shutdown_request(request)
+            return
+        self.head_until[request] = monotonic() + HEAD_S
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection; every one ends here."""
+        self.head_until.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Every `POLL_S`: hang up on those whose request does not come."""
+        now = monotonic()
+        for request, until in list(self.head_until.items()):
+            if now > until:
+                with suppress(OSError):  # it may be closed by now
+                    request.shutdown(SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
         """A viewer that went away is no error."""
@@ -111,7 +138,7 @@ class _Server6(_Server):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET of the page, its pictures and its status below the token; 404 to all else."""
+    """Answers requests for the page, its pictures and its status below the token; 404 to others."""
 
     server: _Server
     timeout = SILENCE_S
@@ -123,6 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
     }
+
+    def parse_request(self) -> bool:
+        is_valid = super().parse_request()
+        self.server.head_until[self.connection] = inf
+        return is_valid
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_GET(self) -> None:
         page = self.server.page
@@ -164,7 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, content: bytes, kind: str, policy: str = "default-src 'none'") -> None:
         self._begin(kind, {"Content-Length": str(len(content)), "Content-Security-Policy": policy})
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def _send_pictures(self, pictures: LatestPicture) -> None:
         if not pictures.begin_viewing():
@@ -172,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             self._begin(f"multipart/x-mixed-replace; boundary={BOUNDARY}", {})
+            if self.command == "HEAD":
+                return
             self.wfile.write(PART_BEGIN)
             number = 0
             while True:

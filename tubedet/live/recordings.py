@@ -26,6 +26,8 @@ from tubedet.writers.run_lock import BeingWrittenError
 from tubedet.writers.transaction import OutputTransaction
 from tubedet.writers.writer import FrameResult
 
+LONGEST_MARK = "-20261130T052233Z-999"  # between the stem and the ending of a segment's name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingPlan:
@@ -33,7 +35,7 @@ class RecordingPlan:
 
     Attributes:
         folder: of all segments.
-        stem: what their names begin with.
+        stem: what their names begin with; leaves room for `LONGEST_MARK` and an ending.
         video: the rows' `video` column.
         formats: names of formats of boxes.
         segment_s: how long a segment is, in seconds.

@@ -119,7 +119,7 @@ def video_stream_of(
         kinds = ", ".join(f"{stream.type} ({codec_name(stream)})" for stream in container.streams)
         raise VideoError(
             f"{path}: expected a video stream that can be decoded, found "
-            f"{kinds or 'no stream'}; give a file that shows a picture"
+            f"{kinds or 'no stream'}; give a video that shows a picture"
         )
     return chosen
 

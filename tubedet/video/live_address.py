@@ -3,7 +3,6 @@
 import re
 import sys
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 PIPE = "-"
 CAMERA = "camera:"
@@ -13,12 +12,16 @@ PLAYLISTS = (".m3u8", ".mpd")
 HIDDEN = "***"
 
 _NETWORK = re.compile(rf"(?:{'|'.join(NETWORK_SCHEMES)})://.+", re.IGNORECASE)
-_USER_PASSWORD = re.compile(r"(?<=//)([^/:]*):[^/]*@")
+# Passwords should be percent-encoded, but are not: any of "/?#:@" may stand in them. So rather too
+# much is left out: to the last @ before what looks like a query, or in it where no port precedes.
+_USER_PASSWORD = re.compile(r"(:/{1,2}[^/:\[]*):(?:(?:(?!\?[\w.-]+=).)*@|(?!\d{1,5}(?:[/?]|$)).*@)")
 _NAMED_SECRET = re.compile(
-    r"((?:pass(?:word|wd|phrase)?|pwd|token|secret|auth|(?:api|access)?key|sig(?:nature)?)=)"
-    r"[^&;/?#]+",
+    r"((?:pass(?:word|wd|phrase|code)?|pwd?|psk|token|secret|auth(?:orization)?|credentials?|jwt|"
+    r"hmac|key|sig(?:nature)?)(?:=|%3D))(?:(?![,;?][\w.-]+=|%2C|%26)[^&])+",
     re.IGNORECASE,
 )
+# ACTION:PATH:USER:PASSWORD, as MediaMTX has it
+_STREAM_ID_PASSWORD = re.compile(r"(streamid=\w+:[^:&]*:[^:&]*:)[^&]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class LiveSource:
     @property
     def is_playlist(self) -> bool:
         """Whether the address is that of a list of other addresses, by its name."""
-        return urlsplit(self.name).path.lower().endswith(PLAYLISTS)
+        return re.split("[?#]", self.opened)[0].lower().endswith(PLAYLISTS)
 
 
 def live_source_of(text: str) -> LiveSource | None:
@@ -67,7 +70,10 @@ def live_source_of(text: str) -> LiveSource | None:
 
 def without_secrets(address: str) -> str:
     """An address as it may be shown: passwords, keys and tokens in it are left out."""
-    return _NAMED_SECRET.sub(rf"\1{HIDDEN}", _USER_PASSWORD.sub(rf"\1:{HIDDEN}@", address))
+    shown = _USER_PASSWORD.sub(rf"\1:{HIDDEN}@", address)
+    for secret in (_STREAM_ID_PASSWORD, _NAMED_SECRET):
+        shown = secret.sub(rf"\1{HIDDEN}", shown)
+    return shown
 
 
 def _camera(device: str) -> LiveSource:
@@ -83,13 +89,14 @@ def _camera(device: str) -> LiveSource:
 
 
 def _network_source(address: str) -> LiveSource:
-    parts = urlsplit(without_secrets(address))
-    stem = _as_stem(parts.netloc.rpartition("@")[2] + parts.path)
+    name = without_secrets(address)
+    scheme, _, place = name.partition("://")
+    stem = _as_stem(re.sub(r"^[^/]*@|[?#].*", "", place))
     options: tuple[tuple[str, str], ...] = ()
-    if parts.scheme in RTSP_SCHEMES:
+    if scheme.lower() in RTSP_SCHEMES:
         # Over UDP, lost packets break pictures. Sound would only delay the beginning.
         options = (("rtsp_flags", "prefer_tcp"), ("allowed_media_types", "video"))
-    return LiveSource(without_secrets(address), stem, address, options=options)
+    return LiveSource(name, stem, address, options=options)
 
 
 def _as_stem(text: str) -> str:
