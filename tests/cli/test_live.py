@@ -252,6 +252,22 @@ def test_an_address_where_nobody_is_fails_at_once() -> None:
     assert done.stderr.startswith(f"tubedet: {NOBODY}: expected live video")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["rtps://door/1"], "rtps://door/1: expected camera:0, rtsp://…, http://… or -\n"),
+        (["clip.mp4"], "clip.mp4: expected camera:0, rtsp://…, http://… or -; a file needs no"),
+        ([NOBODY, "-o", "s3://bucket/live"], "-o: streams are recorded on this machine"),
+        (["http://no-such-host.invalid/a"], "none (no host of that name answers); check the"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line_that_fits(given: list[str], said: str) -> None:
+    done = in_process(*given, "--live")
+    assert done.exit_code in (2, 3)
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_strict_does_not_allow_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(ScriptedDetector):
         def predict(self, clip: Any, tasks: Any, state: Any = None) -> Any:

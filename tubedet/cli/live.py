@@ -142,7 +142,8 @@ class LiveCommand:
         source = live_source_of(self.videos[0])
         if source is None:
             found = without_secrets(self.videos[0])
-            raise UsageError(f"{found}: expected {ADDRESSES}; a file needs no --live")
+            advice = "" if "://" in found else "; a file needs no --live"
+            raise UsageError(f"{found}: expected {ADDRESSES}{advice}")
         if source.is_pipe and sys.stdin is not None and sys.stdin.isatty():
             raise UsageError("- reads a video from stdin, but stdin is a terminal: pipe one in")
         return source
@@ -156,6 +157,10 @@ class LiveCommand:
             return None
         folder = DEFAULT_FOLDER if self.output is None else self.output
         refuse_file_name(folder)
+        if "://" in folder:
+            raise UsageError(
+                "-o: streams are recorded on this machine: expected a folder, found an address"
+            )
         return RecordingPlan(
             folder=Path(folder),
             stem=shortened(stem, added_bytes=len(LONGEST_MARK)),

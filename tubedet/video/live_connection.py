@@ -141,14 +141,28 @@ def _opened(source: LiveSource) -> InputContainer:
                 f"{source.name}: expected an FFmpeg that reads {source.format_name} cameras, found "
                 f"one without it; give a network address"
             ) from None
-        problem = _in_words(error)
+        problem = _why_not_opened(error)
     except av.FFmpegError as error:
-        problem = _in_words(error)
-    advice = "check the address, and whether it plays elsewhere"
-    if source.is_playlist:
-        advice = "playlists are not read: give the address of the stream itself"
+        problem = _why_not_opened(error)
     # The error itself would show the address with its password in a traceback.
-    raise VideoError(f"{source.name}: expected live video, found none ({problem}); {advice}")
+    raise VideoError(
+        f"{source.name}: expected live video, found none ({problem}); {_advice(source)}"
+    )
+
+
+def _advice(source: LiveSource) -> str:
+    if source.is_playlist:
+        return "playlists are not read: give the address of the stream itself"
+    if source.is_pipe:
+        return "look at what the program before the pipe says"
+    if not source.is_network:
+        return "check the camera's number, and that no other program uses it"
+    return "check the address, and whether it plays elsewhere"
+
+
+def _why_not_opened(error: av.FFmpegError) -> str:
+    # FFmpeg says no more of a name that it cannot resolve.
+    return "no host of that name answers" if error.errno == errno.EIO else _in_words(error)
 
 
 def _is_file(container: InputContainer) -> bool:
