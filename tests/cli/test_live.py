@@ -69,13 +69,13 @@ def in_process(*arguments: object) -> Result:
 
 @NEEDS_POSIX
 def test_a_camera_is_recorded_through_an_outage_until_ctrl_c(tmp_path: Path) -> None:
-    out, away = tmp_path / "out", list[tuple[float, float]]()
+    out = tmp_path / "out"
     with (
-        LiveServer(fps=25, away=away) as camera,
+        LiveServer(fps=25) as camera,
         running(camera.address, "-o", out, "--segment", "2", "--name", "door") as process,
     ):
         rows = rows_until(process, 60)
-        away.append((time.monotonic() - camera.began, 1))
+        camera.go_away(1)
         rows += rows_until(process, 120)
         process.send_signal(signal.SIGINT)
         rest, stderr = process.communicate(timeout=120)
