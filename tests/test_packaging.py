@@ -119,7 +119,7 @@ def test_a_user_gets_no_library_that_only_training_or_old_weights_need(
     project: dict[str, Any],
 ) -> None:
     everything = set(project["optional-dependencies"]["all"])
-    assert everything == {"tubedet[train,h5,onnx,formats]"}
+    assert everything == {"tubedet[train,h5,onnx,formats,cluster]"}
     assert not [entry for entry in project["dependencies"] if entry.startswith(tuple(EXTRA_OF))]
 
 
