@@ -37,6 +37,8 @@ from tubedet.writers.writer import FrameResult
 CLASSES = ("walk", "run", "jump")
 LOSSLESS = {"preset": "veryfast", "qp": "0"}
 LAST_ACTOR_LEAVES = 10  # so a tube ends before a short video does
+# So that there are frames on which nothing depends.
+SHORT = TemporalReach(step_seconds=1 / 15, state_steps=3, seconds_before=0.2, seconds_after=0.15)
 SIDE = 96  # of the telling video's pictures in the network's eyes: 2 px a frame, as in the video
 
 

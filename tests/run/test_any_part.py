@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.scripted_run import (
+    SHORT,
     SIDE,
     TellingDetector,
     inverted,
@@ -46,8 +47,6 @@ from tubedet.video.reader import VideoReader
 
 FRAMES = 80  # so many can be told apart
 RULE = SelectionRule(min_score=0, max_boxes=None, nms_iou=None)
-# Short, so that there are frames on which nothing depends.
-SHORT = TemporalReach(step_seconds=1 / 15, state_steps=3, seconds_before=0.2, seconds_after=0.15)
 RATES = [10, 15, 24, 25, 30, 50, 60]
 
 Look = tuple[list[int], list[list[int]]]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.scripted_run import (
+    SHORT,
     SIDE,
     TellingDetector,
     inverted,
@@ -42,7 +43,6 @@ from tubedet.video.time_range import FrameNumber, Seconds, TimeRange
 
 FRAMES = 80  # so many can be told apart
 KEYS = {"preset": "veryfast", "qp": "0", "g": "9", "bf": "2"}
-SHORT = TemporalReach(step_seconds=1 / 15, state_steps=3, seconds_before=0.2, seconds_after=0.15)
 NO_LATENCY = SHORT._replace(seconds_after=0)
 ALL_BOXES = SelectionRule(min_score=0, max_boxes=None, nms_iou=None)
 
