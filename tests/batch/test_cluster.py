@@ -209,14 +209,15 @@ class NodesOfRay:
 @pytest.mark.parametrize(
     ("nodes", "device", "taken", "tasks"),
     [
-        ([(4, 0), (5, 0)], "auto", (2, 0), 2 * (2 + 2)),
+        ([(4, 0), (5, 0)], "auto", (1, 0), 2 * (4 + 5)),
         ([(1, 0), (1, 0)], "cpu", (1, 0), 2 * 2),
         ([(4, 0), (16, 3)], "auto", (2, 1), 2 * 3),
-        ([(4, 0), (16, 3)], "cpu", (2, 0), 2 * (2 + 8)),
+        ([(1, 1), (1, 1)], "cuda", (1, 1), 2 * 2),
+        ([(4, 0), (16, 3)], "cpu", (1, 0), 2 * (4 + 16)),
         ([(4, 0)], "cuda", (2, 1), 1),  # a cluster that grows may get one yet
     ],
 )
-def test_a_task_takes_a_gpu_where_there_are_some_and_otherwise_two_cores(
+def test_a_task_takes_a_gpu_and_two_cores_where_there_are_some_and_otherwise_a_core(
     nodes: list[tuple[float, float]], device: str, taken: tuple[int, int], tasks: int
 ) -> None:
     room = Room(NodesOfRay(*nodes), device, None)

@@ -131,7 +131,7 @@ def test_a_name_without_csv_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"r\.csv: cannot keep the rows: "):
+    with pytest.raises(OutputError, match=r"r\.progress\.jsonl: could not be written "):
         opened(tmp_path / "none")
 
 

@@ -271,13 +271,18 @@ def test_what_a_killed_run_left_is_said_once_and_stays(tmp_path: Path) -> None:
 
 def test_a_segment_that_has_ended_is_forgotten_at_once(video: Path, tmp_path: Path) -> None:
     """Encoders that wait until Python looks for cycles would take more memory with each segment."""
+
+    def writers() -> list[Mp4Writer]:
+        return [each for each in gc.get_objects() if type(each) is Mp4Writer]
+
     known: list[int] = []
 
     def count(_: FileStream, frame: VideoFrame) -> None:
         if frame.frame == FRAMES - 1:  # of the third segment, by when the first has long ended
-            known.append(sum(type(each) is Mp4Writer for each in gc.get_objects()))
+            known.append(len(writers()) - len(before))
 
     gc.collect()
+    before = writers()  # that other tests have left
     gc.disable()
     try:
         Outcome(video, tmp_path, count)

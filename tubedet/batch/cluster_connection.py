@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from tubedet.batch.cluster_room import ATTEMPTS, CPUS_A_TASK
+from tubedet.batch.cluster_room import ATTEMPTS, CPUS_BESIDE_A_GPU
 from tubedet.batch.workers import signals_kept_away
 from tubedet.errors import UsageError
 from tubedet.extras import needed_for
@@ -55,7 +55,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         how["include_dashboard"] = False
         if sys.platform == "linux":
             how["_node_ip_address"] = LOOPBACK
-        how["num_cpus"] = CPUS_A_TASK * at_most if at_most else None
+        how["num_cpus"] = CPUS_BESIDE_A_GPU * at_most if at_most else None
     elif address != AUTO:
         _refuse_unless_answered(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -5,7 +5,8 @@ from typing import Any
 from tubedet.errors import UsageError
 
 ATTEMPTS = 4  # at a video whose worker or node is lost
-CPUS_A_TASK = 2  # decoding and drawing go on beside the network
+CPUS_A_TASK = 1  # N tasks of one thread do more than one of N threads
+CPUS_BESIDE_A_GPU = 2  # decoding and drawing go on beside the network
 QUEUED_A_PLACE = 2  # so a cluster that grows by what waits does so
 
 
@@ -23,7 +24,8 @@ class Room:
         self.ray, self._at_most = ray, at_most
         nodes = self._nodes()
         self._gpus = int(device == "cuda" or (device == "auto" and any(gpus for _, gpus in nodes)))
-        self._cpus = min(CPUS_A_TASK, max((cpus for cpus, _ in nodes), default=1) or 1)
+        most = max((cpus for cpus, _ in nodes), default=1) or 1
+        self._cpus = min(CPUS_BESIDE_A_GPU, most) if self._gpus else CPUS_A_TASK
 
     def __str__(self) -> str:
         nodes = self._nodes()
@@ -34,7 +36,7 @@ class Room:
     @property
     def of_a_task(self) -> str:
         """What a task takes, in words."""
-        return f"{self._cpus} CPUs" + (" and a GPU" if self._gpus else "")
+        return f"{self._cpus} CPU{'s' * (self._cpus != 1)}" + (" and a GPU" if self._gpus else "")
 
     @property
     def options(self) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from urllib.request import url2pathname
 from tubedet.errors import OutputError, TubedetError, UsageError, VideoError
 from tubedet.extras import needed_for
 from tubedet.run.stop import StopRequest
+from tubedet.video.live_address import NETWORK_SCHEMES
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 LOCAL = ("file", "local")
-STREAMS = ("http", "https", "rtsp", "rtsps", "rtmp", "udp", "srt", "tcp")  # no folders of files
 SECRET = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 TIMES = ("LastModified", "mtime", "last_modified", "updated", "created")  # as stores call it
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -185,7 +185,7 @@ def is_address(text: str) -> bool:
     Files at `file://` are this machine's, see `local_name`.
     """
     found = ADDRESS.fullmatch(text)
-    return found is not None and found[1].lower() not in (*STREAMS, *LOCAL)
+    return found is not None and found[1].lower() not in (*NETWORK_SCHEMES, *LOCAL)
 
 
 def local_name(text: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 OPSET = 18
+CHANNELS = 4
 
 
 def median(values: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
@@ -80,7 +81,70 @@ def _filters(old: int, new: int) -> _Filters:
     return _Filters(kernels, step, -first, behind - step, 1 / (parts @ kernels.T).ravel())
 
 
+def deconvolved(
+    pictures: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    output_padding: Sequence[int] = (0, 0),
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
+) -> Any:
+    """Pictures (B, C, H, W), convolved by the transpose; a single pixel gets one of zeros beside it.
+
+    Alone, it would be summed in an order that depends on the number of threads, as in `convolved`.
+    """
+    op = _operations()
+    top, left = padding
+    bottom, right = (pad - more for pad, more in zip(padding, output_padding, strict=True))
+    if tuple(pictures.shape[2:]) == (1, 1):
+        pictures = op.Pad(pictures, _numbers(*[0] * 7, 1))
+        right += stride[1]
+    return op.ConvTranspose(
+        pictures,
+        weight,
+        bias,
+        strides=list(stride),
+        pads=[top, left, bottom, right],
+        dilations=list(dilation),
+        group=groups,
+    )
+
+
+def convolved(
+    pictures: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Any:
+    """Pictures (B, C, H, W), convolved; C is made a multiple of 4 by channels of zeros.
+
+    With another C, ONNX Runtime sums in an order that depends on its number of threads, and takes
+    longer.
+    """
+    op = _operations()
+    missing = -pictures.shape[1] % CHANNELS
+    if missing and groups == 1 and pictures.shape[1] > CHANNELS:
+        more = _numbers(0, 0, 0, 0, 0, missing, 0, 0)
+        pictures, weight = op.Pad(pictures, more), op.Pad(weight, more)
+    return op.Conv(
+        pictures,
+        weight,
+        bias,
+        strides=list(stride),
+        pads=[*padding, *padding],
+        dilations=list(dilation),
+        group=groups,
+    )
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.conv2d.default: convolved,
+    torch.ops.aten.conv_transpose2d.input: deconvolved,
     torch.ops.aten.median.dim: median,
     torch.ops.aten._upsample_bilinear2d_aa.default: made_smaller,
 }
