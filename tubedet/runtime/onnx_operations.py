@@ -81,7 +81,7 @@ def _filters(old: int, new: int) -> _Filters:
     return _Filters(kernels, step, -first, behind - step, 1 / (parts @ kernels.T).ravel())
 
 
-def deconvolved(
+def deconvolved(  # noqa: PLR0917
     pictures: Any,
     weight: Any,
     bias: Any = None,
@@ -91,9 +91,9 @@ def deconvolved(
     groups: int = 1,
     dilation: Sequence[int] = (1, 1),
 ) -> Any:
-    """Pictures (B, C, H, W), convolved by the transpose; a single pixel gets one of zeros beside it.
+    """Pictures (B, C, H, W), convolved by the transpose; beside a single pixel comes one of zeros.
 
-    Alone, it would be summed in an order that depends on the number of threads, as in `convolved`.
+    Without, it would be summed in an order that depends on how many threads there are.
     """
     op = _operations()
     top, left = padding
@@ -112,7 +112,7 @@ def deconvolved(
     )
 
 
-def convolved(
+def convolved(  # noqa: PLR0917
     pictures: Any,
     weight: Any,
     bias: Any = None,
@@ -123,8 +123,8 @@ def convolved(
 ) -> Any:
     """Pictures (B, C, H, W), convolved; C is made a multiple of 4 by channels of zeros.
 
-    With another C, ONNX Runtime sums in an order that depends on its number of threads, and takes
-    longer.
+    With another C, ONNX Runtime would take longer, and sum in an order that depends on how many
+    threads there are.
     """
     op = _operations()
     missing = -pictures.shape[1] % CHANNELS
