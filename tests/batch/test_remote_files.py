@@ -436,8 +436,9 @@ def test_no_password_is_in_a_message(detect: Detect) -> None:
 
 
 def test_which_names_are_addresses_of_files_elsewhere() -> None:
-    texts = ("s3://b/a.mp4", "a.mp4", "file:///a.mp4", "rtmps://cam/1", "https://x/a.mp4", "C:\\a")
+    texts = ("s3://b/a.mp4", "a.mp4", "file:///a.mp4", "rtsp://cam/1", "https://x/a.mp4", "C:\\a")
     assert [is_address(text) for text in texts] == [True, *[False] * 5]
+    assert not is_address("rtmps://cam/1")
     assert local_name("file:///films/a%20b.mp4") == str(Path("/films/a b.mp4"))
     assert local_name("a%20b.mp4") == "a%20b.mp4"
 

@@ -38,6 +38,7 @@ def test_a_side_is_made_shorter_as_pytorch_does_it(old: int, new: int) -> None:
         (nn.Conv2d(194, 64, 3, stride=2, padding=1, bias=False), 24),
         (nn.ConvTranspose2d(256, 128, 4, stride=2, padding=1), 1),
         (nn.ConvTranspose2d(3, 5, 3, stride=2, padding=1, output_padding=1), 4),
+        (nn.ConvTranspose2d(3, 5, 3, stride=2, output_padding=1), 1),
     ],
 )
 def test_sums_do_not_depend_on_the_number_of_threads(

@@ -55,6 +55,7 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         how["include_dashboard"] = False
         if sys.platform == "linux":
             how["_node_ip_address"] = LOOPBACK
+        # Enough whether or not there is a GPU.
         how["num_cpus"] = CPUS_BESIDE_A_GPU * at_most if at_most else None
     elif address != AUTO:
         _refuse_unless_answered(address)

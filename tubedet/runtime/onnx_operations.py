@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 OPSET = 18
-CHANNELS = 4
+CHANNELS = 4  # ONNX Runtime's convolutions on x86-64 take multiples of it in blocks
 
 
 def median(values: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
@@ -96,17 +96,17 @@ def deconvolved(  # noqa: PLR0917
     Without, it would be summed in an order that depends on how many threads there are.
     """
     op = _operations()
-    top, left = padding
-    bottom, right = (pad - more for pad, more in zip(padding, output_padding, strict=True))
+    pads = [*padding, *padding]
     if tuple(pictures.shape[2:]) == (1, 1):
         pictures = op.Pad(pictures, _numbers(*[0] * 7, 1))
-        right += stride[1]
+        pads[-1] += stride[1]
     return op.ConvTranspose(
         pictures,
         weight,
         bias,
         strides=list(stride),
-        pads=[top, left, bottom, right],
+        pads=pads,
+        output_padding=list(output_padding),
         dilations=list(dilation),
         group=groups,
     )
@@ -121,7 +121,7 @@ def convolved(  # noqa: PLR0917
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
 ) -> Any:
-    """Pictures (B, C, H, W), convolved; C is made a multiple of 4 by channels of zeros.
+    """Pictures (B, C, H, W), convolved; C above 4 is made a multiple of it by channels of zeros.
 
     With another C, ONNX Runtime would take longer, and sum in an order that depends on how many
     threads there are.
