@@ -97,6 +97,7 @@ class LivePage:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS  # one beyond the queue tries again a second later only
     page: LivePage
 
     def __init__(self, address: tuple[str, int]) -> None:
