@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import FrameType
 
 from tubedet import __version__
 from tubedet.batch.manifest import network_loaded
@@ -198,14 +197,7 @@ def _stopping_on_cancel() -> Iterator[StopRequest]:
     The second time it ends a frame that takes long.
     """
     stop = StopRequest()
-
-    def heed(number: int, frame: FrameType | None) -> None:
-        if stop.asked and stop.interruptible:
-            stop.interruptible = False
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    before = signal.signal(signal.SIGINT, heed)
+    before = signal.signal(signal.SIGINT, lambda *_: stop.ask())
     try:
         yield stop
     finally:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from types import FrameType
 
 import torch
 
@@ -111,13 +110,7 @@ def work(pipe: Connection, setup: WorkerSetup, number: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     stop = StopRequest()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if stop.interruptible:
-            stop.interruptible = False
-            raise KeyboardInterrupt
-
-    signal.signal(INTERRUPT, interrupt)
+    signal.signal(INTERRUPT, lambda *_: stop.interrupt())
     jobs = SimpleQueue[VideoJob | None]()
     threading.Thread(target=_listen, args=(pipe, jobs, stop), name=LISTENER, daemon=True).start()
     try:

@@ -58,10 +58,6 @@ def stopping_on_signals() -> Iterator["StopRequest"]:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     _Received.first = _Received.first or number
-    run = _Received.run
-    if run is None:
+    if _Received.run is None:
         raise KeyboardInterrupt
-    if run.asked and run.interruptible:
-        run.interruptible = False  # once: what is done is being kept from here on
-        raise KeyboardInterrupt
-    run.asked = True
+    _Received.run.ask()

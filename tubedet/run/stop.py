@@ -24,6 +24,26 @@ class StopRequest:
         """Whether the run should end."""
         return self.asked
 
+    def ask(self) -> None:
+        """Ask it to end; a handler of signals calls this at each.
+
+        Raises:
+            KeyboardInterrupt: the second time, where it is interruptible.
+        """
+        if self.asked:
+            self.interrupt()
+        self.asked = True
+
+    def interrupt(self) -> None:
+        """Interrupt a frame that takes long, from a signal's handler.
+
+        Raises:
+            KeyboardInterrupt: once, where it is interruptible.
+        """
+        if self.interruptible:
+            self.interruptible = False  # what there is is kept from here on
+            raise KeyboardInterrupt
+
     def awaited(self, results: Iterator[Item], *, to_their_end: bool = False) -> Iterator[Item]:
         """The results, each of which may be interrupted while it is made, until the run ends.
 
