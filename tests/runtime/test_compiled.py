@@ -1,5 +1,7 @@
 """A compiled network: equal to the plain one, compiled once a size, and honest if it cannot be."""
 
+import os
+from functools import partial
 from shutil import which
 from typing import Any
 
@@ -44,10 +46,17 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
     return Compiler(monkeypatch)
 
 
-@pytest.mark.parametrize("preset", ["brox", "light"])  # the flow networks of the paper take minutes
-def test_a_compiled_detector_predicts_what_the_plain_one_does(preset: str) -> None:
-    if which("c++") is None and which("g++") is None:
+@pytest.mark.parametrize(
+    ("preset", "backend"), [("brox", "inductor"), ("light", "aot_eager"), ("light", "inductor")]
+)
+def test_a_compiled_detector_predicts_what_the_plain_one_does(
+    preset: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "inductor" and which("c++") is None and which("g++") is None:
         pytest.skip("no C++ compiler is here")
+    if (preset, backend) == ("light", "inductor") and not os.environ.get("TUBEDET_FULL_JOB"):
+        pytest.skip("code for all of light takes minutes to make; TUBEDET_FULL_JOB=1 makes it")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     config = small_config(preset)
     kind = TorchLightDetector if isinstance(config, LightConfig) else TorchDetector
     clip = seeded_clip(64, batch=2)
