@@ -33,7 +33,7 @@ def run(
         [*PROGRAM, *map(str, arguments)],
         check=False,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
         preexec_fn=close if closed is not None else None,
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | how),
     )
@@ -118,7 +118,8 @@ def test_a_reader_that_has_enough_of_the_rows_is_no_failure(
     with subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "SECONDS_PER_FRAME": "0.1"},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "SECONDS_PER_FRAME": "0.1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -141,7 +142,8 @@ def test_head_behind_the_rows_makes_no_pipeline_fail(video: Path, tmp_path: Path
     done = subprocess.run(
         ["bash", "-c", f"{line} | head -1"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "SECONDS_PER_FRAME": "0.1"},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "SECONDS_PER_FRAME": "0.1"},
         capture_output=True,
         text=True,
         check=False,
@@ -201,7 +203,8 @@ def test_without_a_terminal_a_video_has_its_line_as_soon_as_it_is_done(
     with subprocess.Popen(
         [*PROGRAM, "detect", "absent.mp4", "clip.mp4", "next.mp4", "-o", "out"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "SECONDS_PER_FRAME": "0.2"},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "SECONDS_PER_FRAME": "0.2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

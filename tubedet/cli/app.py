@@ -14,7 +14,7 @@ import typer
 
 from tubedet import __version__
 from tubedet.cli.benchmark import benchmark
-from tubedet.cli.console import complain, explain, say, show_traceback
+from tubedet.cli.console import complain, drop_unwritten, explain, say, show_traceback
 from tubedet.cli.convert import convert
 from tubedet.cli.data import anchors, check, data_app
 from tubedet.cli.detect import detect
@@ -57,15 +57,16 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     heed_signals()
+    code: str | int | None = 0
     try:
         app(prog_name="tubedet")
     except SystemExit as end:
-        if end.code != 128 + SIGINT:
-            raise
         # typer's word for every signal that comes before the command itself begins
-        raise SystemExit(exit_code_of_signal()) from None
+        code = exit_code_of_signal() if end.code == 128 + SIGINT else end.code
     finally:
         ignore_signals()
+    drop_unwritten()
+    sys.exit(code)
 
 
 def with_exit_codes(command: Callable[Params, None]) -> Callable[Params, None]:

@@ -5,6 +5,7 @@ markup, with control characters spelled out; a complaint is one line however nar
 """
 
 import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,15 @@ class Console(rich_console.Console):
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, self.file.fileno())
         os.close(nobody)
+
+
+def drop_unwritten() -> None:
+    """Nobody gets what stdout could not take, which has been told: the end is no second failure."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        Console().on_broken_pipe()
 
 
 def say(message: str) -> None:
