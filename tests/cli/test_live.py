@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -27,7 +27,7 @@ from tubedet.cli.live_options import host_and_port, segment_length_s
 from tubedet.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = [sys.executable, "-m", "tests.scripted_program", "detect"]
+PROGRAM = (sys.executable, "-m", "tests.scripted_program", "detect")
 NOBODY = "http://127.0.0.1:9/live.ts"
 NEEDS_POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 
@@ -38,9 +38,11 @@ def heed_interrupts() -> None:
 
 
 @contextmanager
-def running(address: str, *options: object, **how: Any) -> Iterator[subprocess.Popen[str]]:
+def running(
+    address: str, *options: object, program: Sequence[str] = PROGRAM, **how: Any
+) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [*PROGRAM, address, "--live", *map(str, options)],
+        [*program, address, "--live", *map(str, options)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -110,6 +112,31 @@ def check_pictures(out: Path, metas: list[dict[str, Any]]) -> None:
     known = [number for number in numbers if number is not None]
     assert known == numbers == sorted(set(known))
     assert len(known) == sum(meta["processed_frames"] for meta in metas)
+
+
+@NEEDS_POSIX
+def test_python_is_not_ended_below_a_source_that_hangs() -> None:
+    """PyAV, which waits for it, may crash then (`live_feed.is_reading`)."""
+    program = (
+        "import atexit, sys\n"
+        "from tests.scripted_program import main\n"
+        "atexit.register(print, 'Python ends', file=sys.stderr)\n"
+        "main()\n"
+    )
+    for hangs in (False, True):
+        with (
+            LiveServer(fps=25) as camera,
+            running(camera.address, program=[sys.executable, "-c", program, "detect"]) as process,
+        ):
+            rows_until(process, 5)
+            if hangs:
+                camera.stall(1000)
+                time.sleep(0.5)  # until what was on its way has come
+            process.send_signal(signal.SIGINT)
+            rest, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+        assert ("Python ends" in stderr) != hangs
+        assert all(json.loads(line) for line in rest.splitlines())
 
 
 @NEEDS_POSIX

@@ -317,13 +317,14 @@ def test_the_end_of_a_pipe_is_the_end_of_the_run(tmp_path: Path) -> None:
 
 def test_a_process_ends_though_its_source_hangs() -> None:
     program = (
-        "import sys\n"
+        "import os, sys\n"
         "from tubedet.video.live_address import live_source_of\n"
         "from tubedet.video.live_reader import LiveReader\n"
         "reader = LiveReader(live_source_of(sys.argv[1]))\n"
         "print(next(reader.frames()).frame, flush=True)\n"
         "sys.stdin.readline()\n"
         "reader.close()\n"
+        "os._exit(0)\n"  # see live_feed.is_reading
     )
     with LiveServer() as server:
         child = subprocess.Popen(

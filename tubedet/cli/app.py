@@ -3,6 +3,7 @@
 No command imports a heavy library before it runs, so `tubedet --help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -66,7 +67,14 @@ def main() -> None:
     finally:
         ignore_signals()
     drop_unwritten()
+    if isinstance(code, int) and _a_source_hangs():
+        os._exit(code)
     sys.exit(code)
+
+
+def _a_source_hangs() -> bool:
+    feed = sys.modules.get("tubedet.video.live_feed")  # which takes long to import
+    return feed is not None and feed.is_reading()
 
 
 def with_exit_codes(command: Callable[Params, None]) -> Callable[Params, None]:

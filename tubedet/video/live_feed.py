@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from threading import Event, Thread
+from threading import enumerate as all_threads
 from typing import NamedTuple
 
 import av
@@ -30,6 +31,16 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1, 30  # before a source is opened again; doubled
 STEADY_US = 10_000_000  # a connection that held so long begins the waits anew
 MOST_BEHIND_US = 10_000_000  # more is not made up for
 CLOSING_S = 1  # how long a call into the network is waited for; the thread may end later
+THREAD = "tubedet-live"
+
+
+def is_reading() -> bool:
+    """Whether a source is read, be it that it is closed, but a call into the network hangs.
+
+    Then a process has to end with `os._exit`: PyAV asks for Python's lock ten times a second while
+    it waits for a network, and crashes when Python is gone but the process is not.
+    """
+    return any(thread.name == THREAD for thread in all_threads())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class LiveFeed:
         # What connections before this one met, and this one: one value, so that no sum is half.
         self._met: tuple[DecodingCounts, LiveConnection | None] = (DecodingCounts(), None)
         self.opened, self._begun, self._stopped = Event(), Event(), Event()
-        self._thread = Thread(target=self._run, name="tubedet-live", daemon=True)
+        self._thread = Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     @property
@@ -109,7 +120,10 @@ class LiveFeed:
         self._begun.set()
 
     def close(self) -> None:
-        """End the thread. It is not waited for long: a call into a network may hang for seconds."""
+        """End the thread. It is not waited for long: a call into a network may hang for seconds.
+
+        See `is_reading` for the end of a process.
+        """
         self.stop()
         self._thread.join(CLOSING_S)
 

@@ -80,7 +80,10 @@ class LiveReader:
         self.close()
 
     def close(self) -> None:
-        """Close the source; may be called from any thread, and ends an iterator that runs."""
+        """Close the source; may be called from any thread, and ends an iterator that runs.
+
+        A call into the network that hangs may outlast it: see `live_feed.is_reading`.
+        """
         self._feed.close()
 
     @property
