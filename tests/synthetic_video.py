@@ -100,6 +100,23 @@ def write_video(
     return path
 
 
+def repeat_video(clip: Path, path: Path, turns: int) -> Path:
+    """Write a video of a clip's packets over and over, without sound, and return `path`."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        template = source.streams.video[0]
+        stream = output.add_stream_from_template(template)
+        tick = Fraction(template.time_base or 0)
+        length = round(len(packets) / Fraction(template.average_rate or 0) / tick)
+        starts = [((packet.pts or 0), (packet.dts or 0)) for packet in packets]
+        for turn in range(turns):
+            for packet, (pts, dts) in zip(packets, starts, strict=True):
+                packet.pts, packet.dts = pts + turn * length, dts + turn * length
+                packet.time_base, packet.stream = tick, stream
+                output.mux(packet)
+    return path
+
+
 def write_sound(path: Path, codec: str = "aac", seconds: float = 1.0) -> Path:
     """Write a file that has sound and no video."""
     with av.open(str(path), "w") as output:

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.synthetic_video import write_video
+from tests.synthetic_video import repeat_video, write_video
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "tests.scripted_program", "detect"]
@@ -38,10 +38,10 @@ def wait_for(folder: Path, pattern: str) -> None:
 
 @contextmanager
 def running(
-    video: Path, output: Path, *options: str, wait_s: float = 1
+    video: Path, output: Path, *options: str, wait_s: float = 1, seconds_per_frame: float = 0.05
 ) -> Iterator[subprocess.Popen[str]]:
-    """`tubedet detect`, at 20 frames a second, `wait_s` after it has begun to write."""
-    environment = os.environ | {"SECONDS_PER_FRAME": "0.05"}
+    """`tubedet detect`, `wait_s` after it has begun to write."""
+    environment = os.environ | {"SECONDS_PER_FRAME": str(seconds_per_frame)}
     with subprocess.Popen(
         [*COMMAND, str(video), "-o", str(output), *options],
         cwd=ROOT,
@@ -113,7 +113,8 @@ def test_signals_that_follow_the_first_change_nothing(
 
 
 def test_a_signal_while_frames_before_the_range_are_decoded_ends_the_run(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "long.mp4", frames=6000, width=320, height=240, fps=Fraction(30))
+    clip = write_video(tmp_path / "clip.mp4", frames=60, width=320, height=240, fps=Fraction(30))
+    video = repeat_video(clip, tmp_path / "long.mp4", 100)
     output = tmp_path / "out"
     with running(video, output, "--start", "5999f", wait_s=0) as process:
         process.send_signal(signal.SIGINT)
@@ -140,11 +141,11 @@ def test_a_second_interrupt_ends_a_slow_frame_too_and_keeps_those_before(
     video: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    with running(video, output, "--batch-size", "100") as process:  # 5 seconds a batch
+    with running(video, output, "--batch-size", "100", seconds_per_frame=10) as process:
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=4)
+        process.communicate(timeout=60)  # a batch takes 1000 seconds
     assert process.returncode == 130
     assert not output.exists()  # not one frame was done
 

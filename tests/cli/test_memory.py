@@ -9,10 +9,9 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import pytest
 
-from tests.synthetic_video import write_video
+from tests.synthetic_video import repeat_video, write_video
 
 ROOT = Path(__file__).parents[2]
 FPS = int(os.environ.get("FRAMES_PER_SECOND", "3"))
@@ -29,23 +28,6 @@ runpy.run_module("tests.scripted_program", run_name="__main__", alter_sys=True)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/self/status")
 
 
-def repeat(clip: Path, target: Path, seconds: int) -> Path:
-    """A video of this length, made of a clip's packets over and over."""
-    with av.open(str(clip)) as source, av.open(str(target), "w") as output:
-        packets = [packet for packet in source.demux(video=0) if packet.size]
-        template = source.streams.video[0]
-        stream = output.add_stream_from_template(template)
-        tick = Fraction(template.time_base or 0)
-        length = round(Fraction(len(packets), FPS) / tick)
-        starts = [((packet.pts or 0), (packet.dts or 0)) for packet in packets]
-        for turn in range(seconds * FPS // len(packets)):
-            for packet, (pts, dts) in zip(packets, starts, strict=True):
-                packet.pts, packet.dts = pts + turn * length, dts + turn * length
-                packet.time_base, packet.stream = tick, stream
-                output.mux(packet)
-    return target
-
-
 def peak_kilobytes(video: Path, output: Path) -> int:
     command = [sys.executable, "-c", PROGRAM, "detect", str(video), "-o", str(output), "--quiet"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -57,7 +39,7 @@ def test_a_video_of_twenty_minutes_takes_as_much_memory_as_one_of_one_minute(
     tmp_path: Path,
 ) -> None:
     clip = write_video(tmp_path / "clip.mp4", frames=2 * FPS, fps=Fraction(FPS), codec="mpeg4")
-    short = repeat(clip, tmp_path / "short.mp4", seconds=60)
-    long = repeat(clip, tmp_path / "long.mp4", seconds=20 * 60)
+    short = repeat_video(clip, tmp_path / "short.mp4", 30)
+    long = repeat_video(clip, tmp_path / "long.mp4", 20 * 30)
     expected = peak_kilobytes(short, tmp_path / "out")
     assert peak_kilobytes(long, tmp_path / "out") == pytest.approx(expected, rel=TOLERANCE)
