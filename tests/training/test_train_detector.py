@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tubedet
+from tests.drawn_jhmdb import save_small_checkpoint
 from tests.small_detector import small_config, small_network
 from tests.small_training import save, small_recipe, steps_of
 from tubedet.checkpoints.catalog import sha256_of
@@ -56,6 +57,12 @@ def checkpoint(tmp_path: Path) -> Path:
     header = CheckpointHeader(config=config.to_dict())
     save_checkpoint(path, small_network(config, seed=5), header)
     return path
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> StartWeights:
+    """A `flownet2-sd` that is 1/64 as wide, which runs of that preset start from."""
+    return StartWeights(checkpoints=(save_small_checkpoint(tmp_path / "narrow"),))
 
 
 def detector_of(trainer: Trainer[TwoStreamDetector]) -> dict[str, Any]:
@@ -278,17 +285,25 @@ def test_a_checkpoint_of_another_preset_is_refused(prepare: Prepare, tmp_path: P
 
 
 def test_a_network_of_the_paper_is_kept_in_float32_and_light_in_half_of_it(
-    prepare: Prepare, tmp_path: Path
+    prepare: Prepare, tmp_path: Path, narrow: StartWeights, checkpoint: Path
 ) -> None:
-    for preset, dtype in (("flownet2-sd", torch.float32), ("light", torch.float16)):
-        steps_of(prepare(small_recipe(preset, steps=1)).train())
+    light = StartWeights(checkpoints=(checkpoint,))
+    for preset, start, dtype in (
+        ("flownet2-sd", narrow, torch.float32),
+        ("light", light, torch.float16),
+    ):
+        steps_of(prepare(small_recipe(preset, steps=1), start=start).train())
         stored = load_file(tmp_path / "run" / "best.safetensors")
         assert stored["fusion.conv.weight"].dtype == dtype
 
 
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_a_recipe_in_float32_is_measured_in_float32(
-    prepare: Prepare, data: AnnotatedDataset, monkeypatch: pytest.MonkeyPatch, precision: str
+    prepare: Prepare,
+    data: AnnotatedDataset,
+    narrow: StartWeights,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
 ) -> None:
     asked: list[str] = []
 
@@ -299,7 +314,7 @@ def test_a_recipe_in_float32_is_measured_in_float32(
 
     monkeypatch.setattr(detection_objective, "TorchDetector", Detector)
     recipe = small_recipe("flownet2-sd", steps=1, evaluate_every=1, precision=precision)
-    list(prepare(recipe, validation=data).train())
+    list(prepare(recipe, validation=data, start=narrow).train())
     assert asked == [precision]
 
 
