@@ -7,7 +7,7 @@ from tests.small_training import two_clips
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Layers this small lose more by waiting for a second thread than they gain."""
     threads = torch.get_num_threads()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.drawn_jhmdb import draw_jhmdb
 from tests.golden import PROJECT_ROOT
@@ -15,6 +16,7 @@ from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_detector import small_config, small_network
 from tests.synthetic_video import write_video
 from tubedet.checkpoints.native import CheckpointHeader, save_checkpoint
+from tubedet.cli.app import app
 from tubedet.labels import JHMDB_21
 from tubedet.training.distributed import Processes, default_loader_workers, joined_processes
 
@@ -33,6 +35,7 @@ SETTINGS = {
 }
 TERMS = ("total", "box", "overlap", "label", "gradient_norm")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ALONE = ["--loader-workers", "0"]  # no further process makes batches
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +59,33 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
+def run_tubedet(words: list[str], run: Path, *, by_two: bool = False) -> str:
+    """Standard output of a command that leaves a run, in this process or as two of torchrun."""
+    command = [*words, "-o", str(run)]
+    if not by_two:
+        result = CliRunner().invoke(app, [*command, *ALONE])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+    command = [sys.executable, *TORCHRUN, "-m", "tubedet", *command]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def events_of(run: Path) -> list[dict[str, float]]:
+    """What a run logged."""
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
 def losses(
-    words: list[str], run: Path, *, launcher: tuple[str, ...] = (), **changes: object
+    words: list[str], run: Path, *, by_two: bool = False, **changes: object
 ) -> list[dict[str, float]]:
     """Terms and gradient norm of every step, as a run logs them."""
     settings = [f"{name}={value}" for name, value in {**SETTINGS, **changes}.items()]
     pairs = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, *launcher, "-m", "tubedet", *words, "-o", str(run), *pairs]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("weights: ") == 1
-    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    steps = [event for event in events if "total" in event]
+    said = run_tubedet([*words, *pairs], run, by_two=by_two)
+    assert said.count("weights: ") == 1
+    steps = [event for event in events_of(run) if "total" in event]
     assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
     return [{term: step[term] for term in TERMS} for step in steps]
 
@@ -94,7 +112,7 @@ def test_two_halves_one_after_another_give_the_losses_of_the_whole_batch(
 def test_two_processes_give_the_losses_of_the_whole_batch(
     words: list[str], whole: list[dict[str, float]], tmp_path: Path
 ) -> None:
-    two = losses(words, tmp_path, launcher=tuple(TORCHRUN))
+    two = losses(words, tmp_path, by_two=True)
     assert largest_difference(whole, two) < 1e-5
     assert json.loads((tmp_path / "config.json").read_text())["processes"] == 2
 
@@ -111,13 +129,11 @@ def test_all_processes_stop_when_the_first_finds_nothing_better(tmp_path: Path) 
     words = ["--init", str(tmp_path / "start"), "--data", f"kinetics:{root}", "--device", "cpu"]
     settings = ("input_size=64", "batch_size=2", "steps=4", "evaluate_every=1", "patience=2")
     pairs = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, *TORCHRUN, "-m", "tubedet", "train"]
-    command += ["--recipe", "kinetics-pretraining", "-o", str(tmp_path / "run"), *words, *pairs]
+    command = ["train", "--recipe", "kinetics-pretraining", *words, *pairs, *ALONE]
 
-    subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, check=True)
+    run_tubedet(command, tmp_path / "run", by_two=True)
 
-    log = (tmp_path / "run" / "log.jsonl").read_text()
-    events = [json.loads(line) for line in log.splitlines()]
+    events = events_of(tmp_path / "run")
     # Two equal videos of different actions: one is right, whatever is learned.
     assert [event["step"] for event in events if "total" in event] == [1, 2, 3]
     looks = [(event["step"], event["best"]) for event in events if "best" in event]
@@ -135,15 +151,10 @@ def test_two_processes_learn_flow_as_one_does(tmp_path: Path) -> None:
     data = ["--data", f"jhmdb-21:{root}", "--part", "trainval", "--device", "cpu"]
     chosen = {"sizes": 64, "batch_size": 2, "steps": 2, "evaluate_every": 0, "precision": "fp32"}
     settings = [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
-    found = []
-    for run, launcher in ((tmp_path / "1", []), (tmp_path / "2", TORCHRUN)):
-        command = [sys.executable, *launcher, "-m", "tubedet", "pretrain-flow", "-o", str(run)]
-        command += [*data, *settings]
-        done = subprocess.run(
-            command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        found.append([json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()])
+    command = ["pretrain-flow", *data, *settings]
+    run_tubedet(command, tmp_path / "1")
+    run_tubedet([*command, *ALONE], tmp_path / "2", by_two=True)
+    found = [events_of(tmp_path / run) for run in ("1", "2")]
     for one, two in zip(*found, strict=True):
         for term in ("total", "error_px", "gradient_norm"):
             assert two[term] == pytest.approx(one[term], rel=1e-4)
@@ -189,13 +200,8 @@ def test_light_is_tuned_by_two_processes_and_by_parts_as_by_one(
     of_light = ["train", "--recipe", "light", *data]
     settings: dict[str, object] = {"flow_size": 64, "tune_steps": 2, "dropout": 0.0}
     settings |= {"precision": "fp32", "start": "any"}
-    whole, parts, two = (
-        losses(of_light, tmp_path / name, launcher=launcher, **settings, accumulation=number)
-        for name, number, launcher in (
-            ("whole", 1, ()),
-            ("parts", 2, ()),
-            ("two", 1, tuple(TORCHRUN)),
-        )
-    )
+    whole = losses(of_light, tmp_path / "whole", **settings)
+    parts = losses(of_light, tmp_path / "parts", **settings, accumulation=2)
+    two = losses([*of_light, *ALONE], tmp_path / "two", by_two=True, **settings)
     assert largest_difference(whole, parts) < 1e-3
     assert largest_difference(whole, two) < 1e-3
