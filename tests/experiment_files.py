@@ -16,7 +16,7 @@ WIDTH, HEIGHT, FRAMES = 320, 240, 4
 TRAINING = ["v_Biking_g08_c01", "v_Biking_g09_c01"]
 TEST = ["v_Biking_g01_c01", "v_Biking_g02_c01", "v_Biking_g03_c01"]
 # Two steps of two pairs, of 64 px: what a test can wait for.
-TINY = ["steps=2", "input_size=64", "batch_size=2", "save_every=1"]
+TINY = ["steps=2", "input_size=64", "batch_size=2", "save_every=2"]
 
 
 def write_ucf(root: Path) -> Path:

@@ -1,6 +1,7 @@
 """Everything a training run needs, small enough for tests: two clips, 64 px, a few steps."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,17 @@ class OneBatchOfWindows(StepWindows):
     def batch(self, step: int) -> WindowBatch:
         """That of step 0."""
         return super().batch(0 * step)
+
+
+@contextmanager
+def one_thread_of_torch() -> Iterator[None]:
+    """Layers this small lose more by waiting for a second thread than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def save(trainer: Trainer[TwoStreamDetector]) -> None:

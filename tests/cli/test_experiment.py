@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tests.experiment_files import (
     write_starts,
     write_ucf,
 )
+from tests.small_training import one_thread_of_torch
 from tests.synthetic_video import write_video
 from tubedet.cli.app import app
 from tubedet.evaluation.rows_file import sole_writer
@@ -37,6 +38,13 @@ from tubedet.training.train_detector import prepare_training
 
 ROOT = Path(__file__).parents[2]
 TABLES = [f"table{n}.{suffix}" for n in (2, 3, 4) for suffix in ("md", "csv", "tex")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """See `one_thread_of_torch`."""
+    with one_thread_of_torch():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +300,8 @@ def evaluated_once(folder: Path) -> bool:
 def test_a_killed_experiment_goes_on_with_the_same_command_and_ends_the_same(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
-    settings = [*TINY[1:], "steps=6"]
+    settings = [*TINY, "steps=6", "save_every=1"]
+    alike = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums of other threads are others
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     rows = ["--rows", "tuned-flownet2+voc"]
     row = killed / "tuned-flownet2+voc" / "seed-0"
@@ -300,7 +309,9 @@ def test_a_killed_experiment_goes_on_with_the_same_command_and_ends_the_same(
     moments: list[Callable[[Path], bool]] = [trained_once, evaluated_once]
     first_steps = set()
     for moment in moments:
-        with subprocess.Popen([sys.executable, "-m", "tubedet", *command], cwd=ROOT) as process:
+        with subprocess.Popen(
+            [sys.executable, "-m", "tubedet", *command], cwd=ROOT, env=alike
+        ) as process:
             deadline = time.monotonic() + 120
             while not moment(row):
                 assert time.monotonic() < deadline

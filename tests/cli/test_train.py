@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from tests.jhmdb_layout import empty_layout, list_clip, video_path, write_mask
 from tests.kinetics_layout import lay_out_as_kinetics
 from tests.small_detector import small_config, small_network
+from tests.small_training import one_thread_of_torch
 from tests.synthetic_video import write_video
 from tests.voc_files import NARROW, narrow_arrays, write_darknet_file
 from tubedet.checkpoints.foreign_weights import import_weights
@@ -29,6 +31,13 @@ from tubedet.models.flownet2.stacks import FlowNet2SD
 FRAMES, WIDTH, HEIGHT = 4, 64, 48
 SHORT = ["input_size=64", "batch_size=1", "warmup_steps=1", "cooldown_steps=1"]
 TINY = [*SHORT, "flow_size=64"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """See `one_thread_of_torch`."""
+    with one_thread_of_torch():
+        yield
 
 
 @pytest.fixture(scope="module")

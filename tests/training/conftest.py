@@ -1,19 +1,16 @@
 from collections.abc import Iterator
 
 import pytest
-import torch
 
-from tests.small_training import two_clips
+from tests.small_training import one_thread_of_torch, two_clips
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Layers this small lose more by waiting for a second thread than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    """See `one_thread_of_torch`."""
+    with one_thread_of_torch():
+        yield
 
 
 @pytest.fixture(scope="session")

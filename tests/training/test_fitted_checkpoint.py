@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from tests.drawn_jhmdb import save_small_checkpoint
 from tests.small_training import save, small_recipe, steps_of
 from tubedet.checkpoints.native import load_checkpoint, read_header
 from tubedet.datasets.annotated_clips import AnnotatedDataset
@@ -12,6 +13,7 @@ from tubedet.training.fitted_checkpoint import fit_published, needs_fit
 from tubedet.training.loop import Trainer
 from tubedet.training.objective import Validated
 from tubedet.training.run_folder import RunFolder
+from tubedet.training.start_network import StartWeights
 from tubedet.training.train_detector import prepare_training
 
 
@@ -75,7 +77,12 @@ def test_a_run_that_ended_before_its_fit_goes_straight_to_it(
 
 def test_a_network_of_the_paper_is_not_fitted(data: AnnotatedDataset, tmp_path: Path) -> None:
     trainer = prepare_training(
-        small_recipe("flownet2-sd", steps=1), data, None, RunFolder(tmp_path), loader_workers=0
+        small_recipe("flownet2-sd", steps=1),
+        data,
+        None,
+        RunFolder(tmp_path / "run"),
+        start=StartWeights(checkpoints=(save_small_checkpoint(tmp_path / "narrow"),)),
+        loader_workers=0,
     )
     save(trainer)
     assert not needs_fit(trainer)
