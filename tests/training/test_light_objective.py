@@ -20,7 +20,9 @@ from tests.small_training import (
 from tubedet.datasets.annotated_clips import AnnotatedDataset
 from tubedet.datasets.step_windows import StepWindows, WindowBatch
 from tubedet.models.light.detector import LightDetector, joined_predictions
+from tubedet.models.two_stream import TwoStreamDetector
 from tubedet.training.light_objective import LightObjective
+from tubedet.training.loop import Trainer
 from tubedet.training.parameter_groups import freeze, tune
 from tubedet.training.recipes import LightRecipe
 
@@ -200,13 +202,24 @@ def test_the_loss_falls_on_windows_seen_again_and_again(
     assert last["hold"] > 0
 
 
+@pytest.fixture(scope="module")
+def unbroken(
+    data: AnnotatedDataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Trainer[TwoStreamDetector], list[dict[str, float]]]:
+    """A trainer at its end, and the losses of its six steps."""
+    trainer = small_trainer(data, tmp_path_factory.mktemp("unbroken"), small_recipe("light"))
+    return trainer, [step.losses for step in steps_of(trainer.train())]
+
+
 @pytest.mark.parametrize("killed_after", [2, 4, 5])
 def test_a_killed_run_goes_on_bit_for_bit_in_both_phases_and_from_one_to_the_other(
-    data: AnnotatedDataset, tmp_path: Path, killed_after: int
+    data: AnnotatedDataset,
+    unbroken: tuple[Trainer[TwoStreamDetector], list[dict[str, float]]],
+    tmp_path: Path,
+    killed_after: int,
 ) -> None:
     recipe = small_recipe("light")  # tuned from the fifth step on
-    unbroken = small_trainer(data, tmp_path / "unbroken", recipe)
-    all_six = [step.losses for step in steps_of(unbroken.train())]
+    whole, all_six = unbroken
     killed = small_trainer(data, tmp_path / "killed", recipe)
     steps_of(killed.train(), most=killed_after)
     save(killed)
@@ -218,8 +231,8 @@ def test_a_killed_run_goes_on_bit_for_bit_in_both_phases_and_from_one_to_the_oth
     resumed.resume()
 
     assert [step.losses for step in steps_of(resumed.train())] == all_six[killed_after:]
-    final = unbroken.network.state_dict()
+    final = whole.network.state_dict()
     for name, value in resumed.network.state_dict().items():
         assert torch.equal(value, final[name]), name
     for name, value in resumed.average.tensors.items():
-        assert torch.equal(value, unbroken.average.tensors[name]), name
+        assert torch.equal(value, whole.average.tensors[name]), name
