@@ -300,7 +300,7 @@ def evaluated_once(folder: Path) -> bool:
 def test_a_killed_experiment_goes_on_with_the_same_command_and_ends_the_same(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
-    settings = [*TINY, "steps=6", "save_every=1"]
+    settings = [*TINY[1:-1], "steps=6", "save_every=1"]
     alike = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums of other threads are others
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     rows = ["--rows", "tuned-flownet2+voc"]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -198,7 +199,7 @@ def test_light_is_tuned_by_two_processes_and_by_parts_as_by_one(
     root = draw_jhmdb(tmp_path / "data", {label: ["a"] for label in JHMDB_21}, part="trainval")
     data = ["--data", f"jhmdb-21:{root}", "--part", "trainval", "--device", "cpu"]
     of_light = ["train", "--recipe", "light", *data]
-    settings: dict[str, object] = {"flow_size": 64, "tune_steps": 2, "dropout": 0.0}
+    settings: dict[str, Any] = {"flow_size": 64, "tune_steps": 2, "dropout": 0.0}
     settings |= {"precision": "fp32", "start": "any"}
     whole = losses(of_light, tmp_path / "whole", **settings)
     parts = losses(of_light, tmp_path / "parts", **settings, accumulation=2)
