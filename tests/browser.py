@@ -41,6 +41,9 @@ def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
     try:
         yield page
         assert not complaints
+    except AssertionError as error:
+        error.add_note(f"the page complained: {complaints}")
+        raise
     finally:
         context.close()
 

@@ -327,6 +327,7 @@ def test_unsaved_work_survives_a_reload_and_every_step_can_be_undone(
         for _ in range(4):
             page.keyboard.press("Control+y")
         assert page.evaluate(csv_of) == touched != untouched
+        assert "wave" in page.evaluate("localStorage.getItem(storageKey(tubedetPage.data)) || ''")
 
         page.reload()
 
