@@ -12,6 +12,8 @@ from tests.synthetic_video import write_video
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "tests.scripted_program"]
+# Buffered, as people have it: what Python holds back is written, or fails, at its end.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
 NEEDS_POSIX = pytest.mark.skipif(os.name == "nt", reason="other file descriptors and shells")
 
 
@@ -33,7 +35,7 @@ def run(
         [*PROGRAM, *map(str, arguments)],
         check=False,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
+        env=ENVIRONMENT,
         preexec_fn=close if closed is not None else None,
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | how),
     )
@@ -118,8 +120,7 @@ def test_a_reader_that_has_enough_of_the_rows_is_no_failure(
     with subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "SECONDS_PER_FRAME": "0.1"},
+        env=ENVIRONMENT | {"SECONDS_PER_FRAME": "0.1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -142,8 +143,7 @@ def test_head_behind_the_rows_makes_no_pipeline_fail(video: Path, tmp_path: Path
     done = subprocess.run(
         ["bash", "-c", f"{line} | head -1"],
         cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "SECONDS_PER_FRAME": "0.1"},
+        env=ENVIRONMENT | {"SECONDS_PER_FRAME": "0.1"},
         capture_output=True,
         text=True,
         check=False,
@@ -203,8 +203,7 @@ def test_without_a_terminal_a_video_has_its_line_as_soon_as_it_is_done(
     with subprocess.Popen(
         [*PROGRAM, "detect", "absent.mp4", "clip.mp4", "next.mp4", "-o", "out"],
         cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", "SECONDS_PER_FRAME": "0.2"},
+        env=ENVIRONMENT | {"SECONDS_PER_FRAME": "0.2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

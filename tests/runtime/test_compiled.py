@@ -54,7 +54,7 @@ def test_a_compiled_detector_predicts_what_the_plain_one_does(
 ) -> None:
     if backend == "inductor" and which("c++") is None and which("g++") is None:
         pytest.skip("no C++ compiler is here")
-    if (preset, backend) == ("light", "inductor") and not os.environ.get("TUBEDET_FULL_JOB"):
+    if (preset, backend) == ("light", "inductor") and "TUBEDET_FULL_JOB" not in os.environ:
         pytest.skip("code for all of light takes minutes to make; TUBEDET_FULL_JOB=1 makes it")
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     config = small_config(preset)
